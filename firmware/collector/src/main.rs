@@ -1,0 +1,60 @@
+//! The one program of the box beside `init`: one subcommand for each role, and `seal` for use by hand.
+//!
+//! A role's name is the same everywhere: subcommand, process title, log tag, policy file, scenario.
+
+mod roles;
+mod runtime;
+mod seal;
+
+use std::process::ExitCode;
+
+type Run = fn(runtime::Runtime) -> Result<(), Box<dyn std::error::Error>>;
+
+/// Subcommand by role.
+const ROLES: &[(&str, Run)] = &[
+    ("intake", roles::intake::run),
+    ("keyholder", roles::keyholder::run),
+    ("sender", roles::sender::run),
+    ("tunnel", roles::tunnel::run),
+    ("ports", roles::ports::run),
+    ("maintenance", roles::maintenance::run),
+    ("audit", roles::audit::run),
+    ("clock", roles::clock::run),
+    ("console", roles::console::run),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let Some(command) = arguments.next().and_then(|word| word.into_string().ok()) else {
+        return usage();
+    };
+    if command == "seal" {
+        return seal::main(arguments);
+    }
+    let Some(&(name, run)) = ROLES.iter().find(|(name, _)| *name == command) else {
+        return usage();
+    };
+    match run(runtime::Runtime::new(name)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            runtime::log(name, &runtime::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: collector ROLE | collector seal --help");
+    eprintln!("roles: {}", ROLES.map_names());
+    ExitCode::from(2)
+}
+
+trait Names {
+    fn map_names(&self) -> String;
+}
+
+impl Names for [(&'static str, Run)] {
+    fn map_names(&self) -> String {
+        self.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    }
+}
