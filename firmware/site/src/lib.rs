@@ -1,4 +1,7 @@
-//! The site configuration.
+//! The site configuration: what an operator writes, typed and checked.
 
-#[derive(serde::Serialize, serde::Deserialize, Debug, Clone)]
-pub struct Plan {}
+#![forbid(unsafe_code)]
+
+mod plan;
+
+pub use plan::*;

@@ -1,0 +1,146 @@
+//! The validated site configuration, as every role reads it.
+//!
+//! A [`Plan`] exists only as the result of the one checking function; `maintenance` writes its serde form to
+//! `/run/site/plan.json` at each boot. Paths are absolute paths on the box.
+
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Name of the box: 1-32 characters of `a-z`, `0-9`, `-`. First part of every bundle's name.
+    pub box_name: String,
+    pub interfaces: Vec<Interface>,
+    pub tunnel: Tunnel,
+    pub upload: Upload,
+    pub sealing: Sealing,
+    pub clock: Clock,
+    pub mounts: Vec<Mount>,
+    pub sources: Vec<Source>,
+    pub collection: Collection,
+}
+
+/// A network card of the box, found by its hardware address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Name that `init` gives to the card: `lan`, `wan`, ...
+    pub name: String,
+    pub mac: [u8; 6],
+    pub address: Ipv4Addr,
+    pub prefix: u8,
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// The IKEv2 connection to the data centre. Certificates and key are PEM files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// Name of the interface through which the peer is reached.
+    pub interface: String,
+    pub peer: Ipv4Addr,
+    /// IKE identities, as in the certificates' subjectAltName.
+    pub peer_identity: String,
+    pub identity: String,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub authority: PathBuf,
+    /// Our address inside the tunnel, given to `tunnel0` in the namespace `Tunnel`.
+    pub address: Ipv4Addr,
+    /// What is reached through the tunnel.
+    pub remote: Ipv4Addr,
+    pub remote_prefix: u8,
+    pub dead_peer_seconds: u32,
+    pub rekey_seconds: u32,
+}
+
+/// The receiver of sealed bundles.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// Address and port inside the tunnel.
+    pub address: Ipv4Addr,
+    pub port: u16,
+    /// Path of the tus creation resource, for example `/files/`.
+    pub path: String,
+    /// Name in the server's certificate; also the `Host`.
+    pub server_name: String,
+    pub certificate: PathBuf,
+    pub authority: PathBuf,
+    pub revocation_list: PathBuf,
+    pub receipts: Receipts,
+    pub tls: TlsProfile,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Receipts {
+    /// A bundle leaves the spool only against a receipt signed under this certificate (PEM).
+    Signed { certificate: PathBuf },
+    /// A plain tus server: the complete upload is the acknowledgement.
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsProfile {
+    /// TLS 1.3 only.
+    Modern,
+    /// TLS 1.2 with ECDHE-ECDSA AEAD is allowed too.
+    Compat,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealing {
+    /// Certificates (PEM) of those who can open our bundles; never empty.
+    pub recipients: Vec<PathBuf>,
+    /// Certificate (PEM) of the box's signing key.
+    pub certificate: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// NTP servers inside the tunnel.
+    pub servers: Vec<Ipv4Addr>,
+}
+
+/// A share of the hospital, mounted read-only at `/mnt/<name>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    pub name: String,
+    pub server: Ipv4Addr,
+    pub protocol: Protocol,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protocol {
+    /// SMB 3 with signing and encryption.
+    Smb { share: String, user: String, password: String, domain: Option<String> },
+    /// NFSv4 with AUTH_SYS.
+    Nfs { export: String },
+}
+
+/// One root that is collected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Name of the root in manifests and at the data centre: 1-32 characters of `a-z`, `0-9`, `-`.
+    pub name: String,
+    pub kind: SourceKind,
+    /// Name of the mount.
+    pub mount: String,
+    /// Path of the root below the mount; empty for the mount itself.
+    pub path: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SourceKind {
+    Standardized,
+    Extended,
+    Transaction,
+    Dpc,
+    Receipt,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collection {
+    /// A file is whole when size and time stamp stayed the same for this long.
+    pub quiet_seconds: u32,
+    /// Time from the end of one walk over all sources to the start of the next.
+    pub period_seconds: u32,
+}
