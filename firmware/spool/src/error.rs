@@ -1,0 +1,136 @@
+//! What can go wrong in the spool, and what the caller does about it.
+
+use std::io;
+
+/// What the caller does after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Nothing was changed: try again later.
+    Retry,
+    /// Drop what was offered; the spool is as before.
+    Discard,
+    /// It is not known what is durable: open the spool anew, which finds out.
+    Reopen,
+    /// The spool is damaged or belongs to another history: stop and call for service.
+    Stop,
+}
+
+#[derive(Debug)]
+pub enum SpoolError {
+    List(io::Error),
+    Read { name: String, source: io::Error },
+    Write { name: String, source: io::Error },
+    Commit { name: String, source: io::Error },
+    Remove { name: String, source: io::Error },
+    CreateHead(io::Error),
+    FreeSpace(io::Error),
+    Full { free: u64, needed: u64 },
+    InDoubt,
+    OutOfSequence { expected: u64, given: u64 },
+    DigestOfAppend { sequence: u64 },
+    UnknownBundle { name: String },
+    ReceiptOfOther { name: String },
+    HeadMissing { bundles: usize },
+    HeadDamaged,
+    HeadBehind { last: u64, newest: u64 },
+    TwoOfOneNumber { sequence: u64 },
+}
+
+impl SpoolError {
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::List(_)
+            | Self::Read { .. }
+            | Self::Write { .. }
+            | Self::FreeSpace(_)
+            | Self::Full { .. } => Advice::Retry,
+            Self::Commit { .. } | Self::Remove { .. } | Self::CreateHead(_) | Self::InDoubt => {
+                Advice::Reopen
+            }
+            Self::OutOfSequence { .. }
+            | Self::DigestOfAppend { .. }
+            | Self::UnknownBundle { .. }
+            | Self::ReceiptOfOther { .. } => Advice::Discard,
+            Self::HeadMissing { .. }
+            | Self::HeadDamaged
+            | Self::HeadBehind { .. }
+            | Self::TwoOfOneNumber { .. } => Advice::Stop,
+        }
+    }
+}
+
+impl std::fmt::Display for SpoolError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::List(_) => write!(f, "cannot list the spool"),
+            Self::Read { name, .. } => write!(f, "cannot read {name} in the spool"),
+            Self::Write { name, .. } => {
+                write!(f, "cannot write bundle {name}; nothing was appended")
+            }
+            Self::Commit { name, .. } => write!(
+                f,
+                "cannot make {name} durable; the spool must be opened anew"
+            ),
+            Self::Remove { name, .. } => write!(
+                f,
+                "cannot remove {name} durably; the spool must be opened anew"
+            ),
+            Self::CreateHead(_) => write!(f, "cannot create the head record of a new spool"),
+            Self::FreeSpace(_) => write!(f, "cannot ask for the free space of the spool"),
+            Self::Full { free, needed } => {
+                write!(
+                    f,
+                    "no room in the spool: {free} bytes free, {needed} needed with the reserve"
+                )
+            }
+            Self::InDoubt => write!(
+                f,
+                "an earlier step failed half-way; the spool must be opened anew"
+            ),
+            Self::OutOfSequence { expected, given } => {
+                write!(f, "bundle {given} offered where {expected} is next")
+            }
+            Self::DigestOfAppend { sequence } => {
+                write!(f, "bundle {sequence} is not the one that was announced")
+            }
+            Self::UnknownBundle { name } => write!(f, "the spool never held a bundle {name}"),
+            Self::ReceiptOfOther { name } => {
+                write!(
+                    f,
+                    "the receipt for {name} is for other bytes; the bundle is kept"
+                )
+            }
+            Self::HeadMissing { bundles } => {
+                write!(
+                    f,
+                    "the spool holds {bundles} bundles but its head record is missing"
+                )
+            }
+            Self::HeadDamaged => write!(f, "both slots of the spool's head record are damaged"),
+            Self::HeadBehind { last, newest } => {
+                write!(
+                    f,
+                    "the spool holds bundle {newest} but its head record ends at {last}"
+                )
+            }
+            Self::TwoOfOneNumber { sequence } => {
+                write!(f, "the spool holds two bundles of number {sequence}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SpoolError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::List(source)
+            | Self::Read { source, .. }
+            | Self::Write { source, .. }
+            | Self::Commit { source, .. }
+            | Self::Remove { source, .. }
+            | Self::CreateHead(source)
+            | Self::FreeSpace(source) => Some(source),
+            _ => None,
+        }
+    }
+}
