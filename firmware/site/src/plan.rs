@@ -111,7 +111,12 @@ pub struct Mount {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protocol {
     /// SMB 3 with signing and encryption.
-    Smb { share: String, user: String, password: String, domain: Option<String> },
+    Smb {
+        share: String,
+        user: String,
+        password: String,
+        domain: Option<String>,
+    },
     /// NFSv4 with AUTH_SYS.
     Nfs { export: String },
 }
