@@ -1,0 +1,268 @@
+//! The intent: what a bundle will have changed once the spool holds it.
+
+use crate::{
+    Catalogue, CatalogueError, Digest, Directory, child, components, next_directory, split,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// What a bundle's entry does to the known state of a file.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Action {
+    Added,
+    Changed,
+    /// The object was known at `origin` (path below the root), with the same bytes.
+    FlagChanged {
+        origin: Vec<u8>,
+    },
+    Removed,
+    /// A part of the file, up to `next`; the whole is not sent yet.
+    Part {
+        next: u64,
+    },
+}
+
+/// One entry of a bundle: the version of a file that it brings.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Change {
+    pub root: Directory,
+    /// Below the root.
+    pub path: Vec<u8>,
+    pub action: Action,
+    pub size_bytes: u64,
+    pub mtime_ns: i64,
+    pub sha256: Digest,
+}
+
+/// The bundle that an open intent is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intent {
+    pub sequence: u64,
+    pub sha256: Digest,
+}
+
+impl Catalogue {
+    /// The open intent, if a cut left one.
+    pub fn intent(&self) -> Result<Option<Intent>, CatalogueError> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT sequence, sha256 FROM intent")?;
+        let intent = query.query_row([], |row| {
+            Ok(Intent {
+                sequence: row.get::<_, i64>(0)?.unsigned_abs(),
+                sha256: row.get(1)?,
+            })
+        });
+        Ok(intent.optional()?)
+    }
+
+    /// The bundle committed last.
+    pub fn last_committed(&self) -> Result<Option<Intent>, CatalogueError> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT last_sequence, last_sha256 FROM counter")?;
+        let last = query.query_row([], |row| {
+            Ok(Intent {
+                sequence: row.get::<_, i64>(0)?.unsigned_abs(),
+                sha256: row.get(1)?,
+            })
+        })?;
+        Ok(Some(last).filter(|last| last.sequence > 0))
+    }
+
+    /// Writes the intent; it is durable when this returns.
+    pub fn intend(&mut self, intent: Intent, changes: &[Change]) -> Result<(), CatalogueError> {
+        if let Some(open) = self.intent()? {
+            return Err(CatalogueError::IntentOpen {
+                sequence: open.sequence,
+            });
+        }
+        let transaction = self.connection.transaction()?;
+        transaction.execute(
+            "INSERT INTO intent(one, sequence, sha256) VALUES (1, ?1, ?2)",
+            params![intent.sequence as i64, intent.sha256],
+        )?;
+        {
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO change(action, root, path, origin, size, mtime, sha256, next)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?;
+            for change in changes {
+                let (action, origin, next) = match &change.action {
+                    Action::Added => (0, None, 0),
+                    Action::Changed => (1, None, 0),
+                    Action::FlagChanged { origin } => (2, Some(origin), 0),
+                    Action::Removed => (3, None, 0),
+                    Action::Part { next } => (4, None, *next),
+                };
+                insert.execute(params![
+                    action,
+                    change.root.0,
+                    change.path,
+                    origin,
+                    change.size_bytes as i64,
+                    change.mtime_ns,
+                    change.sha256,
+                    next as i64
+                ])?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Makes the intent's changes the known state and ends it, in one transaction. For when the spool holds the bundle.
+    pub fn commit(&mut self) -> Result<Intent, CatalogueError> {
+        let intent = self.intent()?.ok_or(CatalogueError::NoIntent)?;
+        let transaction = self.connection.transaction()?;
+        for change in changes(&transaction)? {
+            apply(&transaction, &change)?;
+        }
+        transaction.execute("DELETE FROM change", [])?;
+        transaction.execute("DELETE FROM intent", [])?;
+        transaction.execute(
+            "UPDATE counter SET last_sequence = ?1, last_sha256 = ?2",
+            params![intent.sequence as i64, intent.sha256],
+        )?;
+        transaction.commit()?;
+        Ok(intent)
+    }
+
+    /// Ends the intent without effect. For when the spool never held the bundle.
+    pub fn roll_back(&mut self) -> Result<(), CatalogueError> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute("DELETE FROM change", [])?;
+        transaction.execute("DELETE FROM intent", [])?;
+        Ok(transaction.commit()?)
+    }
+}
+
+fn changes(connection: &Connection) -> Result<Vec<Change>, CatalogueError> {
+    let mut query = connection.prepare_cached(
+        "SELECT action, root, path, origin, size, mtime, sha256, next FROM change ORDER BY ordinal",
+    )?;
+    let mut rows = query.query([])?;
+    let mut changes = Vec::new();
+    while let Some(row) = rows.next()? {
+        let origin: Option<Vec<u8>> = row.get(3)?;
+        let action = match (row.get::<_, i64>(0)?, origin) {
+            (0, None) => Action::Added,
+            (1, None) => Action::Changed,
+            (2, Some(origin)) => Action::FlagChanged { origin },
+            (3, None) => Action::Removed,
+            (4, None) => Action::Part {
+                next: row.get::<_, i64>(7)?.unsigned_abs(),
+            },
+            _ => return Err(CatalogueError::Damaged { table: "change" }),
+        };
+        changes.push(Change {
+            root: Directory(row.get(1)?),
+            path: row.get(2)?,
+            action,
+            size_bytes: row.get::<_, i64>(4)?.unsigned_abs(),
+            mtime_ns: row.get(5)?,
+            sha256: row.get(6)?,
+        });
+    }
+    Ok(changes)
+}
+
+fn apply(connection: &Connection, change: &Change) -> Result<(), CatalogueError> {
+    let counted = match &change.action {
+        Action::Part { next } => {
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO progress(root, path, size, mtime, sha256, next) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute(params![
+                    change.root.0,
+                    change.path,
+                    change.size_bytes as i64,
+                    change.mtime_ns,
+                    change.sha256,
+                    *next as i64
+                ])?;
+            0
+        }
+        Action::Added | Action::Changed => put(connection, change)?,
+        Action::FlagChanged { origin } => {
+            let gone = take(connection, change.root, origin)?;
+            put(connection, change)? - gone
+        }
+        Action::Removed => -take(connection, change.root, &change.path)?,
+    };
+    if counted != 0 {
+        connection
+            .prepare_cached("UPDATE source SET files = files + ?2 WHERE root = ?1")?
+            .execute(params![change.root.0, counted])?;
+    }
+    Ok(())
+}
+
+/// Enters the version of a file and returns by how many files the source has grown: 0 or 1.
+fn put(connection: &Connection, change: &Change) -> Result<i64, CatalogueError> {
+    let (folder, name) = split(&change.path);
+    let mut directory = change.root;
+    for name in components(folder) {
+        directory = match child(connection, directory, name)? {
+            Some(next) => next,
+            None => {
+                let id = next_directory(connection)?;
+                connection
+                    .prepare_cached("INSERT INTO directory(parent, name, id) VALUES (?1, ?2, ?3)")?
+                    .execute(params![directory.0, name, id])?;
+                Directory(id)
+            }
+        };
+    }
+    let version = params![
+        directory.0,
+        name,
+        change.size_bytes as i64,
+        change.mtime_ns,
+        change.sha256
+    ];
+    let updated = connection
+        .prepare_cached(
+            "UPDATE file SET size = ?3, mtime = ?4, sha256 = ?5 WHERE directory = ?1 AND name = ?2",
+        )?
+        .execute(version)?;
+    if updated == 0 {
+        connection
+            .prepare_cached("INSERT INTO file(directory, name, size, mtime, sha256) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(version)?;
+    }
+    connection
+        .prepare_cached("DELETE FROM progress WHERE root = ?1 AND path = ?2")?
+        .execute(params![change.root.0, change.path])?;
+    Ok(i64::from(updated == 0))
+}
+
+/// Removes a file, and the directories that it leaves empty; returns by how many files the source has shrunk: 0 or 1.
+fn take(connection: &Connection, root: Directory, path: &[u8]) -> Result<i64, CatalogueError> {
+    let (folder, name) = split(path);
+    let mut way = vec![];
+    let mut directory = root;
+    for name in components(folder) {
+        let Some(next) = child(connection, directory, name)? else {
+            return Ok(0);
+        };
+        way.push((directory, name, next));
+        directory = next;
+    }
+    let removed = connection
+        .prepare_cached("DELETE FROM file WHERE directory = ?1 AND name = ?2")?
+        .execute(params![directory.0, name])?;
+    for (parent, name, directory) in way.into_iter().rev() {
+        let used: bool = connection
+            .prepare_cached(
+                "SELECT EXISTS(SELECT 1 FROM file WHERE directory = ?1) OR EXISTS(SELECT 1 FROM directory WHERE parent = ?1)",
+            )?
+            .query_row([directory.0], |row| row.get(0))?;
+        if used {
+            break;
+        }
+        connection
+            .prepare_cached("DELETE FROM directory WHERE parent = ?1 AND name = ?2")?
+            .execute(params![parent.0, name])?;
+    }
+    Ok(i64::from(removed > 0))
+}
