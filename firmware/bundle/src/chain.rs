@@ -1,0 +1,113 @@
+//! Whom we believe: certificates that chain to a trusted authority, for signing, at a given time.
+
+use crate::name::BoxName;
+use crate::signed::SignedError;
+use der::Encode;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+use x509_cert::Certificate;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{KeyUsage, SubjectAltName};
+
+/// `id-kp-emailProtection`, the purpose that `openssl cms -verify` asks for when nobody says otherwise: so that stock
+/// tools check what we check. Its bytes are those of the OID's value.
+const EMAIL_PROTECTION: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x04];
+
+/// The trusted authorities for the certificates of boxes.
+pub struct Trust(Vec<TrustAnchor<'static>>);
+
+/// The file of trusted authorities cannot be used.
+#[derive(Debug)]
+pub enum TrustError {
+    Pem(rustls_pki_types::pem::Error),
+    Empty,
+    Anchor(webpki::Error),
+}
+
+impl fmt::Display for TrustError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pem(_) => write!(f, "the trusted authorities are not a PEM file"),
+            Self::Empty => write!(
+                f,
+                "the file of trusted authorities holds no CERTIFICATE section"
+            ),
+            Self::Anchor(_) => write!(f, "a trusted authority's certificate cannot be read"),
+        }
+    }
+}
+
+impl Error for TrustError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Pem(source) => Some(source),
+            Self::Empty => None,
+            Self::Anchor(source) => Some(source),
+        }
+    }
+}
+
+impl Trust {
+    /// Takes every certificate of a PEM file as a trusted authority.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, TrustError> {
+        let mut anchors = Vec::new();
+        for der in CertificateDer::pem_slice_iter(pem) {
+            let der = der.map_err(TrustError::Pem)?;
+            anchors.push(
+                webpki::anchor_from_trusted_cert(&der)
+                    .map_err(TrustError::Anchor)?
+                    .to_owned(),
+            );
+        }
+        if anchors.is_empty() {
+            Err(TrustError::Empty)
+        } else {
+            Ok(Self(anchors))
+        }
+    }
+
+    /// Checks chain, validity at the given Unix time, purpose and key usage of a signer's certificate.
+    pub fn check(&self, certificate: &Certificate, time: u64) -> Result<(), SignedError> {
+        let der = CertificateDer::from(certificate.to_der().map_err(SignedError::Certificate)?);
+        let end_entity = webpki::EndEntityCert::try_from(&der).map_err(SignedError::Chain)?;
+        end_entity
+            .verify_for_usage(
+                webpki::ALL_VERIFICATION_ALGS,
+                &self.0,
+                &[],
+                UnixTime::since_unix_epoch(Duration::from_secs(time)),
+                webpki::KeyUsage::required(EMAIL_PROTECTION),
+                None,
+                None,
+            )
+            .map_err(SignedError::Chain)?;
+        check_key_usage(certificate)
+    }
+}
+
+/// Checks that a certificate's key may sign.
+pub(crate) fn check_key_usage(certificate: &Certificate) -> Result<(), SignedError> {
+    let usage = certificate
+        .tbs_certificate()
+        .get_extension::<KeyUsage>()
+        .map_err(SignedError::Certificate)?;
+    match usage {
+        Some((_, usage)) if usage.digital_signature() => Ok(()),
+        _ => Err(SignedError::KeyUsage),
+    }
+}
+
+/// Whether a certificate is for a box: by a DNS name in subjectAltName, or by the common name of its subject.
+pub(crate) fn names_box(certificate: &Certificate, name: &BoxName) -> bool {
+    let tbs = certificate.tbs_certificate();
+    if let Ok(Some((_, SubjectAltName(names)))) = tbs.get_extension::<SubjectAltName>() {
+        let is_name = |general: &GeneralName| matches!(general, GeneralName::DnsName(dns) if dns.as_str() == name.as_str());
+        if names.iter().any(is_name) {
+            return true;
+        }
+    }
+    matches!(tbs.subject().common_name(), Ok(Some(common)) if common.value() == name.as_str())
+}

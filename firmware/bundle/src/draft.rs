@@ -1,0 +1,303 @@
+//! A bundle in the making: entries are compressed and written into the manifest as they come, within fixed bounds.
+//!
+//! The contents become a zstd frame of their own, before the manifest exists; sealing puts the frame of manifest and
+//! signature before it. `zstd -d` and every decoder of RFC 8878 read frames one after another as one stream.
+
+use crate::archive::{self, HeaderMaker};
+use crate::digest::Digest;
+use crate::limits::{
+    COMPRESSION_LEVEL, CONTENT_LIMIT_BYTES, ENTRY_LIMIT, MANIFEST_LIMIT_BYTES, PART_LIMIT_BYTES,
+};
+use crate::manifest::{ManifestError, Part, Source, check_sources};
+use crate::path::{self, PathFault};
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
+
+/// Bytes kept free in the manifest for all that is not entries: fixed fields and the list of sources.
+const MANIFEST_RESERVE_BYTES: usize = 32 << 10;
+
+/// A content with its digest. Hashing happens in [`Body::new`], in whichever thread that is called, and never again.
+#[derive(Clone, Copy, Debug)]
+pub struct Body<'a> {
+    content: &'a [u8],
+    sha256: Digest,
+    modified: Option<i64>,
+    part: Option<Part>,
+}
+
+impl<'a> Body<'a> {
+    /// A whole file, or one part of it; `modified` is in Unix seconds.
+    pub fn new(content: &'a [u8], modified: Option<i64>, part: Option<Part>) -> Self {
+        Self {
+            content,
+            sha256: Digest::of(content),
+            modified,
+            part,
+        }
+    }
+
+    pub fn sha256(&self) -> Digest {
+        self.sha256
+    }
+}
+
+/// What happened to a file.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    Added(Body<'a>),
+    Changed(Body<'a>),
+    /// A known file was renamed from this path.
+    FlagChanged {
+        from: &'a [u8],
+    },
+    Removed,
+}
+
+/// One entry for a bundle.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Index into the draft's sources.
+    pub source: usize,
+    /// Path below the source's root, raw bytes.
+    pub path: &'a [u8],
+    pub event: Event<'a>,
+}
+
+/// The entry was not taken; the draft is as it was before.
+#[derive(Debug)]
+pub enum PushError {
+    /// Close this draft and push the same entry to a new one.
+    Full,
+    Path(PathFault),
+    UnknownSource(usize),
+    /// A content above the limit must travel in parts.
+    TooLarge(u64),
+    Part,
+    Sources(ManifestError),
+    /// The draft is lost: begin it again.
+    Compress(io::Error),
+}
+
+impl fmt::Display for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => write!(f, "the bundle is full"),
+            Self::Path(_) => write!(f, "the path cannot be in a bundle"),
+            Self::UnknownSource(index) => write!(f, "the draft has no source with index {index}"),
+            Self::TooLarge(size) => write!(
+                f,
+                "the content has {size} bytes, at most {PART_LIMIT_BYTES} are allowed; split the file into parts"
+            ),
+            Self::Part => write!(f, "offset, size, total and digest do not make a part"),
+            Self::Sources(_) => write!(f, "the sources cannot be in a bundle"),
+            Self::Compress(_) => write!(f, "compression failed"),
+        }
+    }
+}
+
+impl Error for PushError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Path(source) => Some(source),
+            Self::Sources(source) => Some(source),
+            Self::Compress(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Takes entries until it is full.
+pub struct Draft {
+    sources: Vec<Source>,
+    headers: HeaderMaker,
+    frame: zstd::stream::write::Encoder<'static, Vec<u8>>,
+    manifest: Vec<u8>,
+    line: Vec<u8>,
+    entries: usize,
+    contents: u32,
+    content_bytes: u64,
+}
+
+/// A draft that takes no more; it can be sealed any number of times until that succeeds.
+pub struct Closed {
+    pub(crate) sources: Vec<Source>,
+    pub(crate) frame: Vec<u8>,
+    /// The manifest's entries, one a line, separated by commas.
+    pub(crate) manifest: Vec<u8>,
+    entries: usize,
+    content_bytes: u64,
+}
+
+impl Draft {
+    pub fn new(sources: Vec<Source>) -> Result<Self, PushError> {
+        let sources = check_sources(sources).map_err(PushError::Sources)?;
+        let frame = zstd::stream::write::Encoder::new(Vec::new(), COMPRESSION_LEVEL)
+            .map_err(PushError::Compress)?;
+        Ok(Self {
+            sources,
+            headers: HeaderMaker::new(),
+            frame,
+            manifest: Vec::new(),
+            line: Vec::new(),
+            entries: 0,
+            contents: 0,
+            content_bytes: 0,
+        })
+    }
+
+    /// Number of entries taken so far.
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Bytes of files taken so far.
+    pub fn content_bytes(&self) -> u64 {
+        self.content_bytes
+    }
+
+    /// Takes an entry, or says why not. An empty draft is never full.
+    pub fn push(&mut self, entry: &Entry<'_>) -> Result<(), PushError> {
+        path::check(entry.path).map_err(PushError::Path)?;
+        let body = match &entry.event {
+            Event::Added(body) | Event::Changed(body) => Some(body),
+            Event::FlagChanged { from } => {
+                path::check(from).map_err(PushError::Path)?;
+                None
+            }
+            Event::Removed => None,
+        };
+        let size = body.map_or(0, |body| body.content.len() as u64);
+        if size > PART_LIMIT_BYTES {
+            return Err(PushError::TooLarge(size));
+        }
+        if body
+            .and_then(|body| body.part.as_ref())
+            .is_some_and(|part| !part.fits(size))
+        {
+            return Err(PushError::Part);
+        }
+        self.write_line(entry)?;
+        if self.entries == ENTRY_LIMIT
+            || self.content_bytes + size > CONTENT_LIMIT_BYTES
+            || self.manifest.len() + self.line.len() + 2
+                > MANIFEST_LIMIT_BYTES - MANIFEST_RESERVE_BYTES
+        {
+            return Err(PushError::Full);
+        }
+        if let Some(body) = body {
+            self.write_content(body.content)
+                .map_err(PushError::Compress)?;
+            self.contents += 1;
+        }
+        if self.entries > 0 {
+            self.manifest.extend_from_slice(b",\n");
+        }
+        self.manifest.extend_from_slice(&self.line);
+        self.entries += 1;
+        self.content_bytes += size;
+        Ok(())
+    }
+
+    /// Ends the draft.
+    pub fn close(mut self) -> Result<Closed, PushError> {
+        self.frame
+            .write_all(&archive::END)
+            .map_err(PushError::Compress)?;
+        Ok(Closed {
+            sources: self.sources,
+            frame: self.frame.finish().map_err(PushError::Compress)?,
+            manifest: self.manifest,
+            entries: self.entries,
+            content_bytes: self.content_bytes,
+        })
+    }
+
+    /// Writes an entry's line of the manifest. Nothing in it needs an escape of JSON: paths bring their own.
+    fn write_line(&mut self, entry: &Entry<'_>) -> Result<(), PushError> {
+        let source = self
+            .sources
+            .get(entry.source)
+            .ok_or(PushError::UnknownSource(entry.source))?;
+        let (event, body) = match &entry.event {
+            Event::Added(body) => ("added", Some(body)),
+            Event::Changed(body) => ("changed", Some(body)),
+            Event::FlagChanged { .. } => ("flag-changed", None),
+            Event::Removed => ("removed", None),
+        };
+        let out = &mut self.line;
+        out.clear();
+        out.extend_from_slice(b"{\"event\":\"");
+        out.extend_from_slice(event.as_bytes());
+        out.extend_from_slice(b"\",\"source\":\"");
+        out.extend_from_slice(source.name.as_bytes());
+        out.extend_from_slice(b"\",\"path\":\"");
+        path::escape_onto(out, entry.path);
+        out.push(b'"');
+        if let Event::FlagChanged { from } = &entry.event {
+            out.extend_from_slice(b",\"from\":\"");
+            path::escape_onto(out, from);
+            out.push(b'"');
+        }
+        if let Some(body) = body {
+            write_facts(out, self.contents + 1, body).map_err(PushError::Compress)?;
+        }
+        out.push(b'}');
+        Ok(())
+    }
+
+    fn write_content(&mut self, content: &[u8]) -> io::Result<()> {
+        let name = archive::content_name(self.contents + 1);
+        self.frame
+            .write_all(&self.headers.make(name.as_bytes(), content.len() as u64))?;
+        self.frame.write_all(content)?;
+        self.frame
+            .write_all(&archive::END[..archive::padding(content.len())])
+    }
+}
+
+fn write_facts(out: &mut Vec<u8>, number: u32, body: &Body<'_>) -> io::Result<()> {
+    write!(
+        out,
+        ",\"content\":{number},\"size\":{},\"sha256\":\"",
+        body.content.len()
+    )?;
+    out.extend_from_slice(&body.sha256.hex());
+    out.push(b'"');
+    if let Some(modified) = body.modified {
+        write!(out, ",\"modified\":{modified}")?;
+    }
+    if let Some(Part {
+        version,
+        total,
+        offset,
+        whole,
+    }) = &body.part
+    {
+        write!(
+            out,
+            ",\"part\":{{\"version\":\"{version}\",\"total\":{total},\"offset\":{offset}"
+        )?;
+        if let Some(whole) = whole {
+            write!(out, ",\"whole\":\"{whole}\"")?;
+        }
+        out.push(b'}');
+    }
+    Ok(())
+}
+
+impl Closed {
+    /// Number of entries.
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// Bytes of files.
+    pub fn content_bytes(&self) -> u64 {
+        self.content_bytes
+    }
+}
