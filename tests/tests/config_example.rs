@@ -11,28 +11,70 @@ fn the_example_is_accepted_and_says_what_it_shows() {
     let (plan, _) = check(EXAMPLE, &FILES).unwrap();
     assert_eq!(plan.box_name, "box-0001");
     assert_eq!(plan.interfaces[0].mac, [0x52, 0x54, 0, 0, 0, 1]);
-    assert_eq!((plan.interfaces[0].address.to_string(), plan.interfaces[0].prefix), ("192.0.2.10".into(), 24));
-    assert_eq!((plan.tunnel.remote.to_string(), plan.tunnel.remote_prefix), ("198.51.100.0".into(), 25));
-    assert_eq!((plan.upload.port, plan.upload.path.as_str()), (8443, "/files/"));
+    assert_eq!(
+        (
+            plan.interfaces[0].address.to_string(),
+            plan.interfaces[0].prefix
+        ),
+        ("192.0.2.10".into(), 24)
+    );
+    assert_eq!(
+        (plan.tunnel.remote.to_string(), plan.tunnel.remote_prefix),
+        ("198.51.100.0".into(), 25)
+    );
+    assert_eq!(
+        (plan.upload.port, plan.upload.path.as_str()),
+        (8443, "/files/")
+    );
     assert_eq!(plan.upload.tls, TlsProfile::Modern);
     let certificate = Path::new("/state/site/current/receipt.pem").to_owned();
     assert_eq!(plan.upload.receipts, Receipts::Signed { certificate });
-    assert_eq!(plan.tunnel.key, Path::new("/state/keys-ike/current/ike.key"));
-    assert_eq!(plan.mounts[1].protocol, Protocol::Nfs { export: "/export/claims".to_owned() });
+    assert_eq!(
+        plan.tunnel.key,
+        Path::new("/state/keys-ike/current/ike.key")
+    );
+    assert_eq!(
+        plan.mounts[1].protocol,
+        Protocol::Nfs {
+            export: "/export/claims".to_owned()
+        }
+    );
     assert_eq!(plan.sources[2].kind, SourceKind::Dpc);
-    assert_eq!((plan.collection.quiet_seconds, plan.collection.period_seconds), (60, 300));
+    assert_eq!(
+        (
+            plan.collection.quiet_seconds,
+            plan.collection.period_seconds
+        ),
+        (60, 300)
+    );
 }
 
 #[test]
 fn every_private_key_is_stored_where_one_role_alone_reads_it() {
     let (_, files) = check(EXAMPLE, &FILES).unwrap();
-    let stored: Vec<_> = files.iter().map(|file| (file.reader, file.path().display().to_string())).collect();
-    assert!(stored.contains(&(Reader::Keyholder, "/state/keys/current/sealing.key".to_owned())));
-    assert!(stored.contains(&(Reader::Keyholder, "/state/keys/current/upload.key".to_owned())));
+    let stored: Vec<_> = files
+        .iter()
+        .map(|file| (file.reader, file.path().display().to_string()))
+        .collect();
+    assert!(stored.contains(&(
+        Reader::Keyholder,
+        "/state/keys/current/sealing.key".to_owned()
+    )));
+    assert!(stored.contains(&(
+        Reader::Keyholder,
+        "/state/keys/current/upload.key".to_owned()
+    )));
     assert!(stored.contains(&(Reader::Tunnel, "/state/keys-ike/current/ike.key".to_owned())));
     for (reader, path) in &stored {
-        assert_eq!(*reader == Reader::Everyone, path.starts_with("/state/site/current/"), "{path}");
-        assert!(*reader != Reader::Everyone || !path.ends_with(".key"), "{path}");
+        assert_eq!(
+            *reader == Reader::Everyone,
+            path.starts_with("/state/site/current/"),
+            "{path}"
+        );
+        assert!(
+            *reader != Reader::Everyone || !path.ends_with(".key"),
+            "{path}"
+        );
     }
 }
 
@@ -40,12 +82,28 @@ fn every_private_key_is_stored_where_one_role_alone_reads_it() {
 fn what_the_example_calls_optional_can_be_left_out() {
     let without: String = EXAMPLE
         .lines()
-        .filter(|line| !["gateway", "dead-peer", "rekey", "domain", "quiet", "period"].iter().any(|k| line.starts_with(k)))
-        .map(|line| format!("{}\n", if line.starts_with("peer =") { "peer = \"192.0.2.99\"" } else { line }))
+        .filter(|line| {
+            !["gateway", "dead-peer", "rekey", "domain", "quiet", "period"]
+                .iter()
+                .any(|k| line.starts_with(k))
+        })
+        .map(|line| {
+            format!(
+                "{}\n",
+                if line.starts_with("peer =") {
+                    "peer = \"192.0.2.99\""
+                } else {
+                    line
+                }
+            )
+        })
         .collect();
     let (with, _) = check(EXAMPLE, &FILES).unwrap();
     let (without, _) = check(&without, &FILES).unwrap();
-    assert_eq!(without.tunnel.dead_peer_seconds, with.tunnel.dead_peer_seconds);
+    assert_eq!(
+        without.tunnel.dead_peer_seconds,
+        with.tunnel.dead_peer_seconds
+    );
     assert_eq!(without.tunnel.rekey_seconds, with.tunnel.rekey_seconds);
     assert_eq!(without.collection, with.collection);
 }

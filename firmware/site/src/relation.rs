@@ -151,18 +151,16 @@ fn reachable(
 }
 
 fn sources(faults: &mut Collector<'_>, written: &Written) {
-    let mounts: Vec<&str> = written
-        .mounts
-        .iter()
-        .filter_map(|mount| mount.name.as_ref())
-        .map(|at| at.value.as_str())
-        .collect();
+    let mut mounts: Vec<&str> =
+        written.mounts.iter().filter_map(|mount| mount.name.as_ref()).map(|at| at.value.as_str()).collect();
+    mounts.dedup();
+    let all_named = written.mounts.iter().all(|mount| mount.name.is_some());
     let mut seen: Vec<&Source> = Vec::new();
     for source in &written.sources {
         let (Some(mount), Some(path)) = (&source.mount, &source.path) else {
             continue;
         };
-        if !mounts.contains(&mount.value.as_str()) {
+        if all_named && !mounts.contains(&mount.value.as_str()) {
             let message = format!(
                 "there is no mount {:?}, allowed: {}",
                 mount.value,

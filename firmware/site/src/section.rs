@@ -224,7 +224,10 @@ impl<'a, 'i> Section<'a, 'i> {
         range: RangeInclusive<u32>,
         default: Option<u32>,
     ) -> Option<At<u32>> {
-        let allowed = format!("a whole number from {} to {}", range.start(), range.end());
+        let allowed = match (range.start(), range.end()) {
+            (least, most) if least == most => format!("{least}"),
+            (least, most) => format!("a whole number from {least} to {most}"),
+        };
         let Some(value) = self.table.get(key) else {
             if default.is_none() {
                 self.missing(faults, key, &allowed);
