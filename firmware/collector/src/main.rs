@@ -2,10 +2,7 @@
 //!
 //! A role's name is the same everywhere: subcommand, process title, log tag, policy file, scenario.
 
-mod roles;
-mod runtime;
-mod seal;
-
+use collector::{roles, runtime, seal};
 use std::process::ExitCode;
 
 type Run = fn(runtime::Runtime) -> Result<(), Box<dyn std::error::Error>>;
