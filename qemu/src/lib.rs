@@ -26,8 +26,8 @@ pub mod process;
 pub mod qmp;
 pub mod rig;
 pub mod scenarios;
+pub mod seed;
 pub mod serial;
-pub mod tally;
 
 use std::path::PathBuf;
 
@@ -41,6 +41,10 @@ pub struct Inputs {
     pub image: BoxImage,
     /// Folder with an unpacked Debian 13 root that holds [`guest_image::PACKAGES`].
     pub guest_root: PathBuf,
+    /// UEFI firmware and the empty variable store that goes with it. QEMU itself and its companions
+    /// (`qemu-system-x86_64`, `qemu-img`, `qemu-io`, `xorriso`, `mke2fs`) are called by name.
+    pub firmware_code: PathBuf,
+    pub firmware_variables: PathBuf,
     /// The static `charon` of the image build; the data centre runs the same one.
     pub charon: PathBuf,
     /// Static programs: the guests' C library is not the host's.
