@@ -1,0 +1,212 @@
+//! The receiver's receipt: a CMS SignedData over one JSON object that names bundle, size, digest and time.
+//!
+//! Invariants
+//! 1. A [`Receipt`] exists only after the signature was verified under the pinned certificate, and bundle, size and
+//!    digest were found to be those of the bundle in question. It is the only leave to erase a bundle.
+//! 2. Nothing here does I/O; the sender and the intake call the same function.
+//!
+//! The JSON: `{"bundle":"<box>-<sequence>.cms","size":<bytes>,"sha256":"<hex>","time":"<RFC 3339>"}`, no other keys.
+
+use crate::tus::{hex, parse_digest};
+use bundle::signed::{self, Placement, SignedError, SigningError, UnverifiedSigned};
+use bundle::{BundleName, Signer};
+use cms::cert::CertificateChoices;
+use cms::content_info::{CmsVersion, ContentInfo};
+use cms::signed_data::SignedData;
+use der::{Decode, DecodePem};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use x509_cert::Certificate;
+
+/// What the receiver states.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    pub bundle: String,
+    pub size: u64,
+    pub sha256: String,
+    /// When the receiver had stored the bundle, RFC 3339 in UTC. For people: nothing is decided by it.
+    pub time: String,
+}
+
+/// Bytes that claim to be a receipt.
+pub struct UnverifiedReceipt(pub Vec<u8>);
+
+/// A verified receipt for one bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    der: Vec<u8>,
+    statement: Statement,
+}
+
+impl Receipt {
+    /// The bytes that were verified, for the disk.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+}
+
+/// Why a receipt is refused. The bundle stays; the receipt is to be discarded and asked for again.
+#[derive(Debug)]
+pub enum ReceiptFault {
+    Signature(SignedError),
+    /// A part that the signature does not cover has another value than the only one that we make.
+    Frame(&'static str),
+    /// Signed, but not a receipt: the JSON inside is none of ours.
+    NoStatement,
+    /// A receipt for something else.
+    OtherBundle {
+        expected: String,
+        stated: String,
+    },
+    OtherSize {
+        expected: u64,
+        stated: u64,
+    },
+    OtherDigest {
+        expected: String,
+        stated: String,
+    },
+}
+
+impl fmt::Display for ReceiptFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signature(_) => write!(f, "the receipt is not signed by the configured receiver"),
+            Self::Frame(part) => write!(f, "the receipt has an unexpected {part}"),
+            Self::NoStatement => write!(
+                f,
+                "the receipt does not state bundle, size, digest and time"
+            ),
+            Self::OtherBundle { expected, .. } => {
+                write!(f, "the receipt is for another bundle than {expected}")
+            }
+            Self::OtherSize { expected, stated } => {
+                write!(
+                    f,
+                    "the receipt states {stated} bytes where the bundle has {expected}"
+                )
+            }
+            Self::OtherDigest { expected, stated } => {
+                write!(
+                    f,
+                    "the receipt states SHA-256 {stated} where the bundle has {expected}"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for ReceiptFault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Signature(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// The one way to a [`Receipt`]: signature, bundle, size and digest must all be right.
+pub fn verify_receipt(
+    claim: UnverifiedReceipt,
+    receiver: &Certificate,
+    bundle: &BundleName,
+    size_bytes: u64,
+    sha256: &[u8; 32],
+) -> Result<Receipt, ReceiptFault> {
+    let content = content(&claim.0, receiver)?;
+    let statement: Statement =
+        serde_json::from_slice(&content).map_err(|_| ReceiptFault::NoStatement)?;
+    if statement.bundle != bundle.to_string() {
+        return Err(ReceiptFault::OtherBundle {
+            expected: bundle.to_string(),
+            stated: statement.bundle,
+        });
+    }
+    if statement.size != size_bytes {
+        return Err(ReceiptFault::OtherSize {
+            expected: size_bytes,
+            stated: statement.size,
+        });
+    }
+    if parse_digest(&statement.sha256) != Some(*sha256) {
+        return Err(ReceiptFault::OtherDigest {
+            expected: hex(sha256),
+            stated: statement.sha256,
+        });
+    }
+    Ok(Receipt {
+        der: claim.0,
+        statement,
+    })
+}
+
+/// The signed JSON, after every bit of the message was checked.
+fn content(der: &[u8], receiver: &Certificate) -> Result<Vec<u8>, ReceiptFault> {
+    let message = UnverifiedSigned::parse(der).map_err(ReceiptFault::Signature)?;
+    let content = message
+        .verify_attached(receiver)
+        .map_err(ReceiptFault::Signature)?;
+    check_frame(der, receiver)?;
+    Ok(content.to_vec())
+}
+
+/// Checks what the signature does not cover, so that a receipt with any bit changed is refused, not only one whose
+/// change matters today.
+fn check_frame(der: &[u8], receiver: &Certificate) -> Result<(), ReceiptFault> {
+    let form = |source| ReceiptFault::Signature(SignedError::Form(source));
+    let outer = ContentInfo::from_der(der).map_err(form)?;
+    let message: SignedData = outer.content.decode_as().map_err(form)?;
+    let signers = message.signer_infos.0.as_slice();
+    if message.version != CmsVersion::V1
+        || signers
+            .iter()
+            .any(|signer| signer.version != CmsVersion::V1)
+    {
+        return Err(ReceiptFault::Frame("version"));
+    }
+    match message.certificates.as_ref().map(|set| set.0.as_slice()) {
+        Some([CertificateChoices::Certificate(one)]) if one == receiver => {}
+        _ => return Err(ReceiptFault::Frame("set of certificates")),
+    }
+    let mut algorithms = signers
+        .iter()
+        .flat_map(|signer| [&signer.digest_alg, &signer.signature_algorithm]);
+    let digests = message.digest_algorithms.as_slice();
+    if algorithms.any(|algorithm| algorithm.parameters.is_some()) {
+        return Err(ReceiptFault::Frame("parameter"));
+    }
+    if !matches!((digests, signers), ([stated], [signer]) if *stated == signer.digest_alg) {
+        return Err(ReceiptFault::Frame("set of digest algorithms"));
+    }
+    Ok(())
+}
+
+/// Makes a receipt: the receiver's side.
+pub fn issue(
+    statement: &Statement,
+    certificate: &Certificate,
+    key: &dyn Signer,
+) -> Result<Vec<u8>, SigningError> {
+    // A struct of strings and one integer always has a JSON form, so the fallback is never taken.
+    let content = serde_json::to_vec(statement).unwrap_or_default();
+    signed::sign(&content, Placement::Attached, certificate, key)
+}
+
+/// What a receipt in the receiver's own store states; `None` where it is not one that its own key signed.
+pub fn statement(der: &[u8], certificate: &Certificate) -> Option<Statement> {
+    serde_json::from_slice(&content(der, certificate).ok()?).ok()
+}
+
+/// A certificate from PEM or DER bytes.
+pub fn certificate(bytes: &[u8]) -> Result<Certificate, der::Error> {
+    if bytes.starts_with(b"\x30") {
+        Certificate::from_der(bytes)
+    } else {
+        Certificate::from_pem(bytes)
+    }
+}
