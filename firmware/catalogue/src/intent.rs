@@ -15,8 +15,9 @@ pub enum Action {
         origin: Vec<u8>,
     },
     Removed,
-    /// A part of the file, up to `next`; the whole is not sent yet.
+    /// A part of the file, up to `next`; the whole is not sent yet, and `sha256` is of what lies before `next`.
     Part {
+        version: [u8; 16],
         next: u64,
     },
 }
@@ -30,6 +31,7 @@ pub struct Change {
     pub action: Action,
     pub size_bytes: u64,
     pub mtime_ns: i64,
+    /// Digest of the file.
     pub sha256: Digest,
 }
 
@@ -38,6 +40,10 @@ pub struct Change {
 pub struct Intent {
     pub sequence: u64,
     pub sha256: Digest,
+    /// Entries of the bundle.
+    pub entries: u64,
+    /// Bytes of files in it.
+    pub bytes: u64,
 }
 
 impl Catalogue {
@@ -45,28 +51,27 @@ impl Catalogue {
     pub fn intent(&self) -> Result<Option<Intent>, CatalogueError> {
         let mut query = self
             .connection
-            .prepare_cached("SELECT sequence, sha256 FROM intent")?;
+            .prepare_cached("SELECT sequence, sha256, entries, bytes FROM intent")?;
         let intent = query.query_row([], |row| {
             Ok(Intent {
                 sequence: row.get::<_, i64>(0)?.unsigned_abs(),
                 sha256: row.get(1)?,
+                entries: row.get::<_, i64>(2)?.unsigned_abs(),
+                bytes: row.get::<_, i64>(3)?.unsigned_abs(),
             })
         });
         Ok(intent.optional()?)
     }
 
-    /// The bundle committed last.
-    pub fn last_committed(&self) -> Result<Option<Intent>, CatalogueError> {
+    /// Number and digest of the bundle committed last.
+    pub fn last_committed(&self) -> Result<Option<(u64, Digest)>, CatalogueError> {
         let mut query = self
             .connection
             .prepare_cached("SELECT last_sequence, last_sha256 FROM counter")?;
         let last = query.query_row([], |row| {
-            Ok(Intent {
-                sequence: row.get::<_, i64>(0)?.unsigned_abs(),
-                sha256: row.get(1)?,
-            })
+            Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
         })?;
-        Ok(Some(last).filter(|last| last.sequence > 0))
+        Ok(Some(last).filter(|(sequence, _)| *sequence > 0))
     }
 
     /// Writes the intent; it is durable when this returns.
@@ -78,21 +83,26 @@ impl Catalogue {
         }
         let transaction = self.connection.transaction()?;
         transaction.execute(
-            "INSERT INTO intent(one, sequence, sha256) VALUES (1, ?1, ?2)",
-            params![intent.sequence as i64, intent.sha256],
+            "INSERT INTO intent(one, sequence, sha256, entries, bytes) VALUES (1, ?1, ?2, ?3, ?4)",
+            params![
+                intent.sequence as i64,
+                intent.sha256,
+                intent.entries as i64,
+                intent.bytes as i64
+            ],
         )?;
         {
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO change(action, root, path, origin, size, mtime, sha256, next)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO change(action, root, path, origin, size, mtime, sha256, version, next)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?;
             for change in changes {
-                let (action, origin, next) = match &change.action {
-                    Action::Added => (0, None, 0),
-                    Action::Changed => (1, None, 0),
-                    Action::FlagChanged { origin } => (2, Some(origin), 0),
-                    Action::Removed => (3, None, 0),
-                    Action::Part { next } => (4, None, *next),
+                let (action, origin, version, next) = match &change.action {
+                    Action::Added => (0, None, None, 0),
+                    Action::Changed => (1, None, None, 0),
+                    Action::FlagChanged { origin } => (2, Some(origin), None, 0),
+                    Action::Removed => (3, None, None, 0),
+                    Action::Part { version, next } => (4, None, Some(version), *next),
                 };
                 insert.execute(params![
                     action,
@@ -102,6 +112,7 @@ impl Catalogue {
                     change.size_bytes as i64,
                     change.mtime_ns,
                     change.sha256,
+                    version,
                     next as i64
                 ])?;
             }
@@ -137,19 +148,20 @@ impl Catalogue {
 
 fn changes(connection: &Connection) -> Result<Vec<Change>, CatalogueError> {
     let mut query = connection.prepare_cached(
-        "SELECT action, root, path, origin, size, mtime, sha256, next FROM change ORDER BY ordinal",
+        "SELECT action, root, path, origin, size, mtime, sha256, version, next FROM change ORDER BY ordinal",
     )?;
     let mut rows = query.query([])?;
     let mut changes = Vec::new();
     while let Some(row) = rows.next()? {
         let origin: Option<Vec<u8>> = row.get(3)?;
-        let action = match (row.get::<_, i64>(0)?, origin) {
-            (0, None) => Action::Added,
-            (1, None) => Action::Changed,
-            (2, Some(origin)) => Action::FlagChanged { origin },
-            (3, None) => Action::Removed,
-            (4, None) => Action::Part {
-                next: row.get::<_, i64>(7)?.unsigned_abs(),
+        let action = match (row.get::<_, i64>(0)?, origin, row.get(7)?) {
+            (0, None, None) => Action::Added,
+            (1, None, None) => Action::Changed,
+            (2, Some(origin), None) => Action::FlagChanged { origin },
+            (3, None, None) => Action::Removed,
+            (4, None, Some(version)) => Action::Part {
+                version,
+                next: row.get::<_, i64>(8)?.unsigned_abs(),
             },
             _ => return Err(CatalogueError::Damaged { table: "change" }),
         };
@@ -167,18 +179,20 @@ fn changes(connection: &Connection) -> Result<Vec<Change>, CatalogueError> {
 
 fn apply(connection: &Connection, change: &Change) -> Result<(), CatalogueError> {
     let counted = match &change.action {
-        Action::Part { next } => {
+        Action::Part { version, next } => {
             connection
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO progress(root, path, size, mtime, sha256, next) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT OR REPLACE INTO progress(root, path, size, mtime, version, next, before)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?
                 .execute(params![
                     change.root.0,
                     change.path,
                     change.size_bytes as i64,
                     change.mtime_ns,
-                    change.sha256,
-                    *next as i64
+                    version,
+                    *next as i64,
+                    change.sha256
                 ])?;
             0
         }

@@ -182,9 +182,12 @@ impl Catalogue {
 pub struct Progress {
     pub size_bytes: u64,
     pub mtime_ns: i64,
-    pub sha256: Digest,
+    /// Names the version in the parts.
+    pub version: [u8; 16],
     /// Offset of the next part.
     pub next: u64,
+    /// Digest of the file's bytes before `next`.
+    pub before: Digest,
 }
 
 impl Catalogue {
@@ -195,14 +198,15 @@ impl Catalogue {
         path: &[u8],
     ) -> Result<Option<Progress>, CatalogueError> {
         let mut query = self.connection.prepare_cached(
-            "SELECT size, mtime, sha256, next FROM progress WHERE root = ?1 AND path = ?2",
+            "SELECT size, mtime, version, next, before FROM progress WHERE root = ?1 AND path = ?2",
         )?;
         let progress = query.query_row(params![root.0, path], |row| {
             Ok(Progress {
                 size_bytes: row.get::<_, i64>(0)?.unsigned_abs(),
                 mtime_ns: row.get(1)?,
-                sha256: row.get(2)?,
+                version: row.get(2)?,
                 next: row.get::<_, i64>(3)?.unsigned_abs(),
+                before: row.get(4)?,
             })
         });
         Ok(progress.optional()?)

@@ -28,13 +28,14 @@ CREATE TABLE file(directory INTEGER NOT NULL, name BLOB NOT NULL, size INTEGER N
 -- Known files that a whole listing did not show: in which walk first, in which last.
 CREATE TABLE missing(root INTEGER NOT NULL, path BLOB NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
     PRIMARY KEY(root, path)) WITHOUT ROWID;
--- Files sent in parts; next: offset of the next part.
+-- Files sent in parts. version: its name in the parts; next: offset of the next part; before: digest of all before it.
 CREATE TABLE progress(root INTEGER NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
-    sha256 BLOB NOT NULL, next INTEGER NOT NULL, PRIMARY KEY(root, path)) WITHOUT ROWID;
+    version BLOB NOT NULL, next INTEGER NOT NULL, before BLOB NOT NULL, PRIMARY KEY(root, path)) WITHOUT ROWID;
 -- The intent: at most one row, and its changes.
-CREATE TABLE intent(one INTEGER PRIMARY KEY CHECK(one = 1), sequence INTEGER NOT NULL, sha256 BLOB NOT NULL);
+CREATE TABLE intent(one INTEGER PRIMARY KEY CHECK(one = 1), sequence INTEGER NOT NULL, sha256 BLOB NOT NULL,
+    entries INTEGER NOT NULL, bytes INTEGER NOT NULL);
 CREATE TABLE change(ordinal INTEGER PRIMARY KEY, action INTEGER NOT NULL, root INTEGER NOT NULL, path BLOB NOT NULL,
-    origin BLOB, size INTEGER NOT NULL, mtime INTEGER NOT NULL, sha256 BLOB NOT NULL, next INTEGER NOT NULL);
+    origin BLOB, size INTEGER NOT NULL, mtime INTEGER NOT NULL, sha256 BLOB NOT NULL, version BLOB, next INTEGER NOT NULL);
 -- One row. last_sequence, last_sha256: the bundle committed last.
 CREATE TABLE counter(next_directory INTEGER NOT NULL, last_sequence INTEGER NOT NULL, last_sha256 BLOB NOT NULL);
 INSERT INTO counter VALUES (1, 0, zeroblob(32));

@@ -38,6 +38,8 @@ fn intent(sequence: u64) -> Intent {
     Intent {
         sequence,
         sha256: [sequence as u8; 32],
+        entries: 2,
+        bytes: 30,
     }
 }
 
@@ -59,7 +61,7 @@ fn nothing_of_an_intent_is_known_before_it_is_committed_and_all_of_it_after() {
     drop(catalogue);
     let catalogue = lab.open();
     assert_eq!(catalogue.intent().unwrap(), None);
-    assert_eq!(catalogue.last_committed().unwrap(), Some(intent(1)));
+    assert_eq!(catalogue.last_committed().unwrap(), Some((1, [1; 32])));
     assert_eq!(
         catalogue.file(root, b"a/b/x").unwrap().unwrap().size_bytes,
         1
@@ -129,11 +131,20 @@ fn parts_are_remembered_until_the_whole_file_is_sent() {
     catalogue
         .intend(
             intent(1),
-            &[change(root, "big", Action::Part { next: 100 }, 250)],
+            &[change(
+                root,
+                "big",
+                Action::Part {
+                    version: [3; 16],
+                    next: 100,
+                },
+                250,
+            )],
         )
         .unwrap();
     catalogue.commit().unwrap();
-    assert_eq!(catalogue.progress(root, b"big").unwrap().unwrap().next, 100);
+    let progress = catalogue.progress(root, b"big").unwrap().unwrap();
+    assert!((progress.next, progress.version, progress.before) == (100, [3; 16], [250; 32]));
     assert!(catalogue.file(root, b"big").unwrap().is_none());
     catalogue
         .intend(intent(2), &[change(root, "big", Action::Added, 250)])
@@ -162,7 +173,7 @@ fn only_what_two_walks_in_a_row_missed_is_twice_missing() {
     );
     let walk = catalogue.begin_walk(root).unwrap();
     catalogue
-        .note_missing(root, walk, &[twice.clone()])
+        .note_missing(root, walk, std::slice::from_ref(&twice))
         .unwrap();
     assert_eq!(catalogue.end_whole_walk(root, walk).unwrap(), 1);
     assert_eq!(

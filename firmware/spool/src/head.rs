@@ -7,18 +7,19 @@
 //! | 0 | 8 | `SPOOLHD1` |
 //! | 8 | 8 | generation; even ones live in slot 0, odd ones in slot 1; the valid slot with the larger one counts |
 //! | 16 | 8 | last sequence appended; 0: none yet |
-//! | 24 | 4 | number of digests that follow, at most 64 |
+//! | 24 | 4 | number of entries that follow, at most 64 |
 //! | 28 | 4 | zero |
-//! | 32 | 64 x 32 | digests of the bundles `last`, `last - 1`, … ; unused ones zero |
-//! | 2080 | 32 | SHA-256 of the 2080 bytes before |
+//! | 32 | 64 x 40 | size (8 bytes) and SHA-256 of the bundles `last`, `last - 1`, … ; unused ones zero |
+//! | 2592 | 32 | SHA-256 of the 2592 bytes before |
 
-use crate::{Digest, digest};
+use crate::{Bundle, digest};
 
 const MAGIC: &[u8; 8] = b"SPOOLHD1";
-/// How many digests are kept. Only the newest is needed to recover; the others tell a late receipt from a forged one.
+/// How many bundles are remembered. Only the newest is needed to recover; the others tell a receipt that outlived its bundle from a forged one.
 const KEPT: usize = 64;
-const DIGESTS_AT: usize = 32;
-const CHECK_AT: usize = DIGESTS_AT + KEPT * 32;
+const ENTRIES_AT: usize = 32;
+const ENTRY_BYTES: usize = 40;
+const CHECK_AT: usize = ENTRIES_AT + KEPT * ENTRY_BYTES;
 /// Written bytes of a slot.
 pub const SLOT_BYTES: usize = CHECK_AT + 32;
 /// Distance of the slots: one page, so that a torn write to one cannot reach the other.
@@ -30,7 +31,7 @@ pub struct Head {
     generation: u64,
     pub last: u64,
     /// Newest first.
-    digests: Vec<Digest>,
+    newest: Vec<Bundle>,
 }
 
 impl Head {
@@ -39,29 +40,29 @@ impl Head {
         Self {
             generation: 0,
             last: 0,
-            digests: Vec::new(),
+            newest: Vec::new(),
         }
     }
 
     /// The head after appending the bundle of this number.
-    pub fn with(&self, sequence: u64, sha256: Digest) -> Self {
-        let mut digests = Vec::with_capacity(KEPT);
-        digests.push(sha256);
-        digests.extend(self.digests.iter().take(KEPT - 1));
+    pub fn with(&self, sequence: u64, bundle: Bundle) -> Self {
+        let mut newest = Vec::with_capacity(KEPT);
+        newest.push(bundle);
+        newest.extend(self.newest.iter().take(KEPT - 1));
         Self {
             generation: self.generation + 1,
             last: sequence,
-            digests,
+            newest,
         }
     }
 
-    pub fn newest_digest(&self) -> Option<Digest> {
-        self.digests.first().copied()
+    pub fn newest_bundle(&self) -> Option<Bundle> {
+        self.newest.first().copied()
     }
 
-    pub fn digest_of(&self, sequence: u64) -> Option<Digest> {
+    pub fn bundle(&self, sequence: u64) -> Option<Bundle> {
         let age = self.last.checked_sub(sequence)?;
-        self.digests.get(usize::try_from(age).ok()?).copied()
+        self.newest.get(usize::try_from(age).ok()?).copied()
     }
 
     /// Where in the file this generation is written.
@@ -74,12 +75,13 @@ impl Head {
         slot[..8].copy_from_slice(MAGIC);
         slot[8..16].copy_from_slice(&self.generation.to_le_bytes());
         slot[16..24].copy_from_slice(&self.last.to_le_bytes());
-        slot[24..28].copy_from_slice(&(self.digests.len() as u32).to_le_bytes());
-        for (place, digest) in slot[DIGESTS_AT..CHECK_AT]
-            .chunks_exact_mut(32)
-            .zip(&self.digests)
+        slot[24..28].copy_from_slice(&(self.newest.len() as u32).to_le_bytes());
+        for (place, bundle) in slot[ENTRIES_AT..CHECK_AT]
+            .chunks_exact_mut(ENTRY_BYTES)
+            .zip(&self.newest)
         {
-            place.copy_from_slice(digest);
+            place[..8].copy_from_slice(&bundle.size_bytes.to_le_bytes());
+            place[8..].copy_from_slice(&bundle.sha256);
         }
         let check = digest(&slot[..CHECK_AT]);
         slot[CHECK_AT..].copy_from_slice(&check);
@@ -96,15 +98,20 @@ impl Head {
         if count > KEPT {
             return None;
         }
-        let digests = slot[DIGESTS_AT..CHECK_AT]
-            .chunks_exact(32)
-            .take(count)
-            .filter_map(|sum| sum.try_into().ok())
-            .collect();
+        let newest = (0..count)
+            .map(|place| {
+                let at = ENTRIES_AT + place * ENTRY_BYTES;
+                let sha256 = slot[at + 8..at + ENTRY_BYTES].try_into().ok()?;
+                Some(Bundle {
+                    size_bytes: number(at)?,
+                    sha256,
+                })
+            })
+            .collect::<Option<_>>()?;
         Some(Self {
             generation: number(8)?,
             last: number(16)?,
-            digests,
+            newest,
         })
     }
 
@@ -125,9 +132,16 @@ impl Head {
 mod tests {
     use super::*;
 
+    fn bundle(byte: u8) -> Bundle {
+        Bundle {
+            size_bytes: 3,
+            sha256: [byte; 32],
+        }
+    }
+
     #[test]
     fn a_slot_reads_back_and_every_flipped_bit_is_seen() {
-        let head = Head::first().with(1, [7; 32]).with(2, [8; 32]);
+        let head = Head::first().with(1, bundle(7)).with(2, bundle(8));
         let slot = head.encode();
         assert_eq!(Head::decode(&slot), Some(head));
         for bit in 0..SLOT_BYTES * 8 {
@@ -139,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_layout_is_pinned_by_golden_bytes() {
-        let slot = Head::first().with(5, [0xab; 32]).encode();
+        let slot = Head::first().with(5, bundle(0xab)).encode();
         let start = [
             b"SPOOLHD1".as_slice(),
             &[
@@ -147,20 +161,21 @@ mod tests {
             ],
         ];
         assert_eq!(slot[..32], start.concat());
-        assert_eq!(slot[32..64], [0xab; 32]);
-        assert!(slot[64..CHECK_AT].iter().all(|&byte| byte == 0));
-        assert_eq!((CHECK_AT, SLOT_BYTES, FILE_BYTES), (2080, 2112, 8192));
+        assert_eq!(slot[32..40], [3, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(slot[40..72], [0xab; 32]);
+        assert!(slot[72..CHECK_AT].iter().all(|&byte| byte == 0));
+        assert_eq!((CHECK_AT, SLOT_BYTES, FILE_BYTES), (2592, 2624, 8192));
     }
 
     #[test]
-    fn digests_are_kept_for_the_newest_sixty_four() {
+    fn the_newest_sixty_four_bundles_are_remembered() {
         let mut head = Head::first();
         for sequence in 1..=100 {
-            head = head.with(sequence, [sequence as u8; 32]);
+            head = head.with(sequence, bundle(sequence as u8));
         }
-        assert_eq!(head.digest_of(100), Some([100; 32]));
-        assert_eq!(head.digest_of(37), Some([37; 32]));
-        assert_eq!(head.digest_of(36), None);
-        assert_eq!(head.digest_of(101), None);
+        assert_eq!(head.bundle(100), Some(bundle(100)));
+        assert_eq!(head.bundle(37), Some(bundle(37)));
+        assert_eq!(head.bundle(36), None);
+        assert_eq!(head.bundle(101), None);
     }
 }

@@ -5,7 +5,7 @@
 //! | name | what |
 //! |---|---|
 //! | `<box>-<sequence, 10 digits>.cms` | a sealed bundle, whole and durable from the moment this name exists |
-//! | `.head` | two alternating slots (see [`head`]): last sequence appended, digests of the newest bundles, erased or not |
+//! | `.head` | two alternating slots (see [`head`]): last sequence appended, size and digest of the newest bundles, erased or not |
 //! | `.append.new`, `.head.new` | being written; without meaning after a crash |
 //!
 //! # What is assumed of the disk ([`disk::Disk`])
@@ -86,6 +86,13 @@ pub enum Standing {
     OtherDigest,
     /// Appended long ago and erased; its digest is no longer kept.
     Forgotten,
+}
+
+/// Size and digest of a sealed bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    pub size_bytes: u64,
+    pub sha256: Digest,
 }
 
 /// A bundle in the queue.
@@ -193,14 +200,20 @@ impl<D: Disk> Spool<D> {
             .sync(&name)
             .and_then(|()| self.disk.sync_names())
             .map_err(|source| SpoolError::Commit { name, source })?;
-        self.write_head(sequence, digest(&bytes))
+        self.write_head(
+            sequence,
+            Bundle {
+                size_bytes: bytes.len() as u64,
+                sha256: digest(&bytes),
+            },
+        )
     }
 
     /// What the next bundle must be.
     pub fn next(&self) -> Next {
         Next {
             sequence: self.head.last + 1,
-            previous: self.head.newest_digest(),
+            previous: self.head.newest_bundle().map(|bundle| bundle.sha256),
         }
     }
 
@@ -248,7 +261,13 @@ impl<D: Disk> Spool<D> {
                 name: name.clone(),
                 source,
             })?;
-        self.write_head(sequence, sha256)?;
+        self.write_head(
+            sequence,
+            Bundle {
+                size_bytes: sealed.len() as u64,
+                sha256,
+            },
+        )?;
         let entry = Queued {
             name,
             size_bytes: sealed.len() as u64,
@@ -292,14 +311,13 @@ impl<D: Disk> Spool<D> {
         if entry.name != name {
             return Err(unknown());
         }
-        let held = match self.head.digest_of(sequence) {
-            Some(digest) => digest,
-            None => digest(&self.disk.read(name).map_err(|source| SpoolError::Read {
-                name: name.to_owned(),
-                source,
-            })?),
-        };
-        if entry.size_bytes != proof.size_bytes() || held != proof.sha256() {
+        let held = self.held(sequence)?.ok_or_else(unknown)?;
+        if held
+            != (Bundle {
+                size_bytes: proof.size_bytes(),
+                sha256: proof.sha256(),
+            })
+        {
             return Err(SpoolError::ReceiptOfOther {
                 name: name.to_owned(),
             });
@@ -325,22 +343,35 @@ impl<D: Disk> Spool<D> {
         if sequence > self.head.last {
             return Ok(Standing::NeverAppended);
         }
-        let entry = self.queued.get(&sequence);
-        let held = match (self.head.digest_of(sequence), entry) {
-            (Some(digest), _) => digest,
-            (None, Some(Queued { name, .. })) => {
-                digest(&self.disk.read(name).map_err(|source| SpoolError::Read {
+        let Some(held) = self.held(sequence)? else {
+            return Ok(Standing::Forgotten);
+        };
+        Ok(
+            match (held.sha256 == sha256, self.queued.contains_key(&sequence)) {
+                (false, _) => Standing::OtherDigest,
+                (true, true) => Standing::Queued,
+                (true, false) => Standing::Erased,
+            },
+        )
+    }
+
+    /// Size and digest of the bundle that was appended with this number: what a receipt for it must state. `None` for
+    /// a number not yet given, and for one whose bundle was erased long ago.
+    pub fn held(&self, sequence: u64) -> Result<Option<Bundle>, SpoolError> {
+        match (self.head.bundle(sequence), self.queued.get(&sequence)) {
+            (Some(bundle), _) => Ok(Some(bundle)),
+            (None, None) => Ok(None),
+            (None, Some(Queued { name, size_bytes })) => {
+                let bytes = self.disk.read(name).map_err(|source| SpoolError::Read {
                     name: name.clone(),
                     source,
-                })?)
+                })?;
+                Ok(Some(Bundle {
+                    size_bytes: *size_bytes,
+                    sha256: digest(&bytes),
+                }))
             }
-            (None, None) => return Ok(Standing::Forgotten),
-        };
-        Ok(match (held == sha256, entry) {
-            (false, _) => Standing::OtherDigest,
-            (true, Some(_)) => Standing::Queued,
-            (true, None) => Standing::Erased,
-        })
+        }
     }
 
     /// Bundles in the queue, oldest first.
@@ -354,8 +385,8 @@ impl<D: Disk> Spool<D> {
         self.queued.values().map(|entry| entry.size_bytes).sum()
     }
 
-    fn write_head(&mut self, sequence: u64, sha256: Digest) -> Result<(), SpoolError> {
-        let next = self.head.with(sequence, sha256);
+    fn write_head(&mut self, sequence: u64, bundle: Bundle) -> Result<(), SpoolError> {
+        let next = self.head.with(sequence, bundle);
         let written = self
             .disk
             .overwrite(HEAD, next.offset(), &next.encode())

@@ -216,7 +216,7 @@ fn only_a_receipt_for_these_very_bytes_erases_a_bundle() {
             .append(sequence, digest(&body(sequence)), &body(sequence))
             .unwrap();
     }
-    // 1 is older than the digests kept in the head, 70 is not
+    // 1 is older than what the head remembers, 70 is not
     for sequence in [1, 70] {
         let mut wrong = proof(sequence);
         wrong.bytes[0] ^= 1;
