@@ -28,4 +28,6 @@ pub mod tus;
 pub use client::{Bundle, Client, Delivered, Target};
 pub use fault::{Advice, CertificateFault, Scope, UploadError};
 pub use receipt::{Receipt, ReceiptFault, UnverifiedReceipt, verify_receipt};
+pub use rustls::ClientConfig;
+pub use rustls_pki_types::ServerName;
 pub use tls::{Identity, TlsFault, TlsProfile, Trust};

@@ -13,7 +13,7 @@ use bundle::{BundleName, Signer};
 use cms::cert::CertificateChoices;
 use cms::content_info::{CmsVersion, ContentInfo};
 use cms::signed_data::SignedData;
-use der::{Decode, DecodePem};
+use der::Decode;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use x509_cert::Certificate;
@@ -202,11 +202,45 @@ pub fn statement(der: &[u8], certificate: &Certificate) -> Option<Statement> {
     serde_json::from_slice(&content(der, certificate).ok()?).ok()
 }
 
-/// A certificate from PEM or DER bytes.
-pub fn certificate(bytes: &[u8]) -> Result<Certificate, der::Error> {
-    if bytes.starts_with(b"\x30") {
-        Certificate::from_der(bytes)
-    } else {
-        Certificate::from_pem(bytes)
+/// Where a plain tus server gives no receipts: what the sender leaves in a receipt's place once the server holds every
+/// byte. It proves nothing, and only a site configuration without receipts makes anyone accept it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unsigned {
+    unsigned: Held,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Held {
+    bundle: String,
+    size: u64,
+    sha256: String,
+}
+
+fn held(bundle: &BundleName, size_bytes: u64, sha256: &[u8; 32]) -> Unsigned {
+    Unsigned {
+        unsigned: Held {
+            bundle: bundle.to_string(),
+            size: size_bytes,
+            sha256: hex(sha256),
+        },
     }
+}
+
+/// The mark of a complete upload without receipt: `{"unsigned":{"bundle":..,"size":..,"sha256":..}}`.
+pub fn unsigned_mark(bundle: &BundleName, size_bytes: u64, sha256: &[u8; 32]) -> Vec<u8> {
+    // Strings and one integer always have a JSON form.
+    serde_json::to_vec(&held(bundle, size_bytes, sha256)).unwrap_or_default()
+}
+
+/// Whether `bytes` are the mark of this very bundle. For sites without receipts only.
+pub fn is_unsigned_mark(
+    bytes: &[u8],
+    bundle: &BundleName,
+    size_bytes: u64,
+    sha256: &[u8; 32],
+) -> bool {
+    serde_json::from_slice::<Unsigned>(bytes)
+        .is_ok_and(|mark| mark == held(bundle, size_bytes, sha256))
 }

@@ -5,3 +5,4 @@
 
 pub mod arguments;
 pub mod ca;
+pub mod receive;

@@ -6,12 +6,16 @@ use std::process::ExitCode;
 type Command = fn(std::env::ArgsOs) -> ExitCode;
 
 /// Command by name, with what it does.
-const COMMANDS: &[(&str, &str, Command)] =
-    &[
-        ("ca", "makes the lab's certificates and keys", |arguments| {
-            datacentre::ca::main(arguments)
-        }),
-    ];
+const COMMANDS: &[(&str, &str, Command)] = &[
+    ("ca", "makes the lab's certificates and keys", |arguments| {
+        datacentre::ca::main(arguments)
+    }),
+    (
+        "receive",
+        "receives sealed bundles and gives receipts for them",
+        |arguments| datacentre::receive::main(arguments),
+    ),
+];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();

@@ -1,0 +1,562 @@
+//! tus 1.0 as a server: core, creation, checksum, expiration; and the receipt below each finished upload.
+//!
+//! ```text
+//! OPTIONS /files/                 what we speak
+//! POST    /files/                 announce a bundle        201 Location, 409 another bundle of this name was received
+//! HEAD    /files/<bundle>         how far                  200 Upload-Offset
+//! PATCH   /files/<bundle>         a chunk                  204 when durable, 409 wrong offset, 460 wrong digest
+//! GET     /files/<bundle>/receipt the signed receipt       200, 404 not finished
+//! ```
+//!
+//! Invariants
+//! 1. Only the box itself reaches its uploads: the name in its certificate is the first part of the bundle's name. To
+//!    anyone else they do not exist.
+//! 2. Nothing stored can be read back except offsets, announcements and receipts.
+//! 3. 204 is sent only after the chunk is durable. What a broken-off chunk left is kept (TLS vouches for each byte, and
+//!    the digest over all for the whole), so that an upload goes on at any byte; a chunk that arrived whole with a wrong
+//!    checksum is taken back.
+//! 4. A body is never held in memory beyond [`BATCH_BYTES`].
+
+use super::store::{Announcement, Finished, Found, Partial, Store, StoreError};
+use super::uploads::{Hold, Uploads};
+use crate::arguments::chain;
+use aws_lc_rs::digest;
+use bundle::BundleName;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, LOCATION};
+use hyper::http::response::Builder;
+use hyper::{Method, Request, Response, StatusCode};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::time::timeout;
+use upload::tus;
+
+/// Where uploads are announced and found.
+pub const BASE: &str = "/files/";
+/// Largest bundle (DESIGN section 3).
+pub const MAX_BUNDLE_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes that are written and hashed in one step while the next are received.
+const BATCH_BYTES: usize = 1024 * 1024;
+/// A client that sends nothing for this long in the middle of a chunk is cut off.
+const BODY_IDLE: Duration = Duration::from_secs(60);
+/// An unfinished upload without a new byte is given up after this time.
+pub const EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+const EXTENSIONS: &str = "creation,checksum,expiration";
+const ALGORITHMS: &str = "sha256,sha1";
+const OVERRIDE: &str = "x-http-method-override";
+
+pub type Answer = Response<Full<Bytes>>;
+
+/// What all connections share.
+pub struct Shared {
+    pub store: Arc<Store>,
+    pub uploads: Uploads,
+    pub max_bytes_per_box: Option<u64>,
+    pub log: Log,
+}
+
+/// Takes one line of text.
+pub type Log = Box<dyn Fn(&str) + Send + Sync>;
+
+/// Why a request is not carried out.
+enum Refused {
+    /// With words for whoever reads the client's log.
+    Status(u16, &'static str),
+    Store(StoreError),
+    /// The client went away, fell silent, or came again on a newer connection.
+    BrokenOff(&'static str),
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+type Reply = Result<Answer, Refused>;
+
+/// Answers one request of the box `client`.
+pub async fn answer(shared: &Shared, client: &str, request: Request<Incoming>) -> Answer {
+    let reply = route(shared, client, request).await;
+    let mut answer = reply.unwrap_or_else(|refused| match refused {
+        Refused::Status(status, why) => text(status, why),
+        Refused::BrokenOff(why) => text(400, why),
+        Refused::Store(error) => {
+            (shared.log)(&format!("{client}: {}", chain(&error)));
+            let full = matches!(&error, StoreError::Io { source, .. }
+                if matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded));
+            text(if full { 507 } else { 500 }, "the receiver's disk refused")
+        }
+    });
+    answer.headers_mut().insert(
+        tus::RESUMABLE,
+        hyper::header::HeaderValue::from_static(tus::VERSION),
+    );
+    answer
+}
+
+async fn route(shared: &Shared, client: &str, request: Request<Incoming>) -> Reply {
+    let method = match request.headers().get(OVERRIDE) {
+        Some(value) => Method::from_bytes(value.as_bytes())
+            .map_err(|_| Refused::Status(400, "no such method"))?,
+        None => request.method().clone(),
+    };
+    if method == Method::OPTIONS {
+        return Ok(options());
+    }
+    let path = request.uri().path();
+    let rest = if path == BASE.trim_end_matches('/') {
+        Some("")
+    } else {
+        path.strip_prefix(BASE)
+    };
+    let rest = rest.ok_or(Refused::Status(404, "nothing here"))?;
+    let name = rest
+        .strip_suffix(tus::RECEIPT)
+        .and_then(|rest| rest.strip_suffix('/'));
+    if let Some(name) = name {
+        let name = own(client, name)?;
+        return if method == Method::GET {
+            receipt(shared, name).await
+        } else {
+            Ok(not_allowed("GET, OPTIONS"))
+        };
+    }
+    if text_of(request.headers(), tus::RESUMABLE) != Some(tus::VERSION) {
+        let answer = plain(412).header("tus-version", tus::VERSION);
+        return finish(
+            answer,
+            Bytes::from_static(b"only tus 1.0.0 is spoken here\n"),
+        );
+    }
+    if rest.is_empty() {
+        return if method == Method::POST {
+            create(shared, client, &request).await
+        } else {
+            Ok(not_allowed("POST, OPTIONS"))
+        };
+    }
+    let name = own(client, rest)?;
+    match method {
+        Method::HEAD => head(shared, name).await,
+        Method::PATCH => patch(shared, name, request).await,
+        _ => Ok(not_allowed("HEAD, PATCH, OPTIONS")),
+    }
+}
+
+/// The name, if it is one of this box's.
+fn own(client: &str, text: &str) -> Result<BundleName, Refused> {
+    text.parse()
+        .ok()
+        .filter(|name: &BundleName| name.box_name().as_str() == client)
+        .ok_or(Refused::Status(404, "no such upload"))
+}
+
+fn options() -> Answer {
+    let answer = plain(204)
+        .header("tus-version", tus::VERSION)
+        .header("tus-extension", EXTENSIONS)
+        .header("tus-max-size", MAX_BUNDLE_BYTES)
+        .header("tus-checksum-algorithm", ALGORITHMS);
+    finish(answer, Bytes::new()).unwrap_or_default()
+}
+
+fn not_allowed(allowed: &'static str) -> Answer {
+    finish(plain(405).header(ALLOW, allowed), Bytes::new()).unwrap_or_default()
+}
+
+async fn create(shared: &Shared, client: &str, request: &Request<Incoming>) -> Reply {
+    let headers = request.headers();
+    let size = text_of(headers, tus::UPLOAD_LENGTH).and_then(|text| text.parse::<u64>().ok());
+    let size = size.ok_or(Refused::Status(400, "Upload-Length is needed"))?;
+    let metadata = text_of(headers, tus::UPLOAD_METADATA).unwrap_or_default();
+    let sha256 =
+        tus::metadata_value(metadata, tus::SHA256).filter(|text| tus::parse_digest(text).is_some());
+    let sha256 = sha256.ok_or(Refused::Status(
+        400,
+        "Upload-Metadata needs sha256, in lower-case hexadecimal",
+    ))?;
+    let name = tus::metadata_value(metadata, tus::FILENAME)
+        .and_then(|text| text.parse::<BundleName>().ok());
+    let name = name.ok_or(Refused::Status(
+        400,
+        "Upload-Metadata needs filename, the name of a bundle",
+    ))?;
+    if name.box_name().as_str() != client {
+        return Err(Refused::Status(403, "a box announces its own bundles only"));
+    }
+    if size > MAX_BUNDLE_BYTES {
+        return Err(Refused::Status(413, "a bundle has at most 64 MiB"));
+    }
+    let announcement = Announcement {
+        size,
+        sha256,
+        metadata: metadata.to_owned(),
+    };
+    let slot = shared.uploads.slot(&name);
+    let mut hold = slot.hold().await;
+    let location = format!("{BASE}{name}");
+    match find(shared, &name, &mut hold).await? {
+        Found::Finished(finished)
+            if finished.sha256 == announcement.sha256 && finished.size == size =>
+        {
+            finish(plain(201).header(LOCATION, location), Bytes::new())
+        }
+        Found::Finished(_) => Err(Refused::Status(
+            409,
+            "another bundle of this name was received",
+        )),
+        Found::Partial(partial) if same(partial.announcement(), &announcement) => {
+            hold.put(partial);
+            finish(
+                plain(201)
+                    .header(LOCATION, location)
+                    .header("upload-expires", expires()),
+                Bytes::new(),
+            )
+        }
+        Found::Partial(_) | Found::Nothing => {
+            make_room(shared, &name, size).await?;
+            let (store, named) = (shared.store.clone(), name.clone());
+            let mut partial = blocking(move || store.create(&named, announcement)).await?;
+            if partial.is_complete() {
+                complete(shared, &name, partial).await?;
+            } else {
+                partial = blocking(move || partial.sync().map(|()| partial)).await?;
+                hold.put(partial);
+            }
+            finish(
+                plain(201)
+                    .header(LOCATION, location)
+                    .header("upload-expires", expires()),
+                Bytes::new(),
+            )
+        }
+    }
+}
+
+fn same(one: &Announcement, other: &Announcement) -> bool {
+    one.size == other.size && one.sha256 == other.sha256
+}
+
+/// Checks the box's share of the disk.
+async fn make_room(shared: &Shared, name: &BundleName, size: u64) -> Result<(), Refused> {
+    let Some(limit) = shared.max_bytes_per_box else {
+        return Ok(());
+    };
+    let (store, box_name) = (shared.store.clone(), name.box_name().to_string());
+    let used = blocking(move || store.used_bytes(&box_name)).await?;
+    if used.saturating_add(size) > limit {
+        return Err(Refused::Status(
+            507,
+            "this box has used its share of the disk",
+        ));
+    }
+    Ok(())
+}
+
+async fn head(shared: &Shared, name: BundleName) -> Reply {
+    let slot = shared.uploads.slot(&name);
+    let mut hold = slot.hold().await;
+    let answer = plain(200).header(CACHE_CONTROL, "no-store");
+    match find(shared, &name, &mut hold).await? {
+        Found::Nothing => Err(Refused::Status(404, "no such upload")),
+        Found::Finished(Finished { size, sha256, .. }) => {
+            let metadata =
+                tus::metadata(&[(tus::FILENAME, &name.to_string()), (tus::SHA256, &sha256)]);
+            let answer = answer
+                .header(tus::UPLOAD_OFFSET, size)
+                .header(tus::UPLOAD_LENGTH, size);
+            finish(answer.header(tus::UPLOAD_METADATA, metadata), Bytes::new())
+        }
+        Found::Partial(partial) => {
+            // After a crash or a cut, bytes may be there that are not yet durable; the offset promises them.
+            let partial = blocking(move || partial.sync().map(|()| partial)).await?;
+            let answer = answer
+                .header(tus::UPLOAD_OFFSET, partial.offset())
+                .header(tus::UPLOAD_LENGTH, partial.announcement().size)
+                .header(tus::UPLOAD_METADATA, &partial.announcement().metadata)
+                .header("upload-expires", expires());
+            hold.put(partial);
+            finish(answer, Bytes::new())
+        }
+    }
+}
+
+async fn receipt(shared: &Shared, name: BundleName) -> Reply {
+    let slot = shared.uploads.slot(&name);
+    let mut hold = slot.hold().await;
+    match find(shared, &name, &mut hold).await? {
+        Found::Finished(finished) => finish(
+            plain(200).header(CONTENT_TYPE, tus::RECEIPT_TYPE),
+            Bytes::from(finished.receipt),
+        ),
+        Found::Partial(partial) => {
+            hold.put(partial);
+            Err(Refused::Status(404, "not finished"))
+        }
+        Found::Nothing => Err(Refused::Status(404, "no such upload")),
+    }
+}
+
+async fn patch(shared: &Shared, name: BundleName, request: Request<Incoming>) -> Reply {
+    let headers = request.headers();
+    if text_of(headers, CONTENT_TYPE.as_str()) != Some(tus::OFFSET_OCTETS) {
+        return Err(Refused::Status(
+            415,
+            "a chunk has the type application/offset+octet-stream",
+        ));
+    }
+    let offset = text_of(headers, tus::UPLOAD_OFFSET).and_then(|text| text.parse::<u64>().ok());
+    let offset = offset.ok_or(Refused::Status(400, "Upload-Offset is needed"))?;
+    let checksum = headers
+        .get(tus::UPLOAD_CHECKSUM)
+        .map(|value| Checksum::expect(value.to_str().ok()))
+        .transpose()?;
+    let slot = shared.uploads.slot(&name);
+    let mut hold = slot.hold().await;
+    let partial = match find(shared, &name, &mut hold).await? {
+        Found::Nothing => return Err(Refused::Status(404, "no such upload")),
+        Found::Finished(_) => {
+            return Err(Refused::Status(409, "finished already; ask for the offset"));
+        }
+        Found::Partial(partial) => partial,
+    };
+    if partial.offset() != offset {
+        hold.put(partial);
+        return Err(Refused::Status(409, "the upload is at another offset"));
+    }
+    let body = request.into_body();
+    if body.size_hint().lower() > partial.announcement().size - offset {
+        hold.put(partial);
+        return Err(Refused::Status(
+            413,
+            "the chunk goes beyond the announced length",
+        ));
+    }
+    let partial = receive(body, partial, checksum, &mut hold).await?;
+    let offset = partial.offset();
+    if partial.is_complete() {
+        complete(shared, &name, partial).await?;
+        return finish(plain(204).header(tus::UPLOAD_OFFSET, offset), Bytes::new());
+    }
+    hold.put(partial);
+    finish(
+        plain(204)
+            .header(tus::UPLOAD_OFFSET, offset)
+            .header("upload-expires", expires()),
+        Bytes::new(),
+    )
+}
+
+/// Takes a chunk in and makes it durable. Writing and hashing one batch overlaps with receiving the next.
+async fn receive(
+    mut body: Incoming,
+    partial: Partial,
+    checksum: Option<Checksum>,
+    hold: &mut Hold<'_>,
+) -> Result<Partial, Refused> {
+    let mark = partial.mark();
+    let room = partial.announcement().size - partial.offset();
+    let mut writer = Writer::Idle(Box::new((partial, checksum)));
+    let (mut batch, mut batched, mut received) = (Vec::new(), 0, 0u64);
+    let end = loop {
+        let frame = tokio::select! {
+            frame = timeout(BODY_IDLE, body.frame()) => frame,
+            () = hold.evicted() => break Err(Refused::BrokenOff("a newer request took over")),
+        };
+        let data = match frame {
+            Err(_) => break Err(Refused::BrokenOff("silent for too long")),
+            Ok(None) => break Ok(()),
+            Ok(Some(Err(_))) => break Err(Refused::BrokenOff("the chunk broke off")),
+            Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+        };
+        received += data.len() as u64;
+        if received > room {
+            break Err(Refused::Status(
+                413,
+                "the chunk goes beyond the announced length",
+            ));
+        }
+        batched += data.len();
+        batch.push(data);
+        if batched >= BATCH_BYTES {
+            writer = writer.write(std::mem::take(&mut batch)).await?;
+            batched = 0;
+        }
+    };
+    let (mut partial, checksum) = writer.write(batch).await?.join().await?;
+    match end {
+        Err(Refused::Status(status, why)) => {
+            hold.put(blocking(move || partial.roll_back(mark).map(|()| partial)).await?);
+            return Err(Refused::Status(status, why));
+        }
+        Err(broken_off) => {
+            hold.put(partial);
+            return Err(broken_off);
+        }
+        Ok(()) => {}
+    }
+    if checksum.is_some_and(|checksum| !checksum.fits()) {
+        partial = blocking(move || partial.roll_back(mark).map(|()| partial)).await?;
+        hold.put(partial);
+        return Err(Refused::Status(
+            tus::CHECKSUM_MISMATCH,
+            "the chunk's checksum is wrong",
+        ));
+    }
+    Ok(blocking(move || partial.sync().map(|()| partial)).await?)
+}
+
+/// An upload that a thread may be writing to.
+enum Writer {
+    Idle(Box<(Partial, Option<Checksum>)>),
+    Busy(tokio::task::JoinHandle<Result<(Partial, Option<Checksum>), StoreError>>),
+}
+
+impl Writer {
+    /// Waits for the batch before, then starts this one.
+    async fn write(self, batch: Vec<Bytes>) -> Result<Self, Refused> {
+        let (mut partial, mut checksum) = self.join().await?;
+        Ok(Self::Busy(tokio::task::spawn_blocking(move || {
+            partial.append(&batch)?;
+            if let Some(checksum) = &mut checksum {
+                batch.iter().for_each(|part| checksum.context.update(part));
+            }
+            Ok((partial, checksum))
+        })))
+    }
+
+    async fn join(self) -> Result<(Partial, Option<Checksum>), Refused> {
+        match self {
+            Self::Idle(both) => Ok(*both),
+            Self::Busy(task) => Ok(task
+                .await
+                .map_err(|_| Refused::Status(500, "the writer ended"))??),
+        }
+    }
+}
+
+/// The digest that a client announced for a chunk, and the one so far.
+struct Checksum {
+    context: digest::Context,
+    expected: Vec<u8>,
+}
+
+impl Checksum {
+    fn expect(header: Option<&str>) -> Result<Self, Refused> {
+        let parsed = header.and_then(tus::parse_checksum);
+        let (algorithm, expected) = parsed.ok_or(Refused::Status(
+            400,
+            "Upload-Checksum is no algorithm and digest",
+        ))?;
+        let algorithm = match algorithm {
+            "sha256" => &digest::SHA256,
+            // The protocol obliges every server to know it.
+            "sha1" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            _ => {
+                return Err(Refused::Status(
+                    400,
+                    "Upload-Checksum knows sha256 and sha1",
+                ));
+            }
+        };
+        Ok(Self {
+            context: digest::Context::new(algorithm),
+            expected,
+        })
+    }
+
+    fn fits(self) -> bool {
+        self.context.finish().as_ref() == self.expected
+    }
+}
+
+/// Finishes a complete upload and says so on the log.
+async fn complete(shared: &Shared, name: &BundleName, partial: Partial) -> Result<(), Refused> {
+    let (store, named) = (shared.store.clone(), name.clone());
+    match blocking(move || store.finish(&named, partial)).await? {
+        Some(finished) => {
+            (shared.log)(&format!(
+                "stored {name} {} sha256 {}",
+                finished.size, finished.sha256
+            ));
+            Ok(())
+        }
+        None => {
+            (shared.log)(&format!(
+                "gave up {name}: its bytes do not have the announced digest"
+            ));
+            Err(Refused::Status(
+                tus::CHECKSUM_MISMATCH,
+                "the bundle does not have the announced digest",
+            ))
+        }
+    }
+}
+
+async fn find(shared: &Shared, name: &BundleName, hold: &mut Hold<'_>) -> Result<Found, Refused> {
+    if let Some(partial) = hold.take() {
+        return Ok(Found::Partial(partial));
+    }
+    let (store, name) = (shared.store.clone(), name.clone());
+    Ok(blocking(move || store.find(&name)).await?)
+}
+
+/// Gives up what nobody has continued for [`EXPIRY`].
+pub async fn expire(shared: &Shared) {
+    let store = shared.store.clone();
+    let stale = blocking(move || store.stale_partials(EXPIRY))
+        .await
+        .unwrap_or_default();
+    for name in stale {
+        let slot = shared.uploads.slot(&name);
+        let mut hold = slot.hold().await;
+        hold.take();
+        let (store, named) = (shared.store.clone(), name.clone());
+        match blocking(move || store.remove_partial(&named)).await {
+            Ok(()) => (shared.log)(&format!("gave up {name}: nothing came for seven days")),
+            Err(error) => (shared.log)(&chain(&error)),
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(ended) => Err(StoreError::Io {
+            action: "finish work on",
+            path: "the store".into(),
+            source: std::io::Error::other(ended),
+        }),
+    }
+}
+
+fn expires() -> String {
+    httpdate::fmt_http_date(SystemTime::now() + EXPIRY)
+}
+
+fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn plain(status: u16) -> Builder {
+    Response::builder().status(status)
+}
+
+fn finish(builder: Builder, body: Bytes) -> Reply {
+    builder
+        .body(Full::new(body))
+        .map_err(|_| Refused::Status(500, "no answer could be made"))
+}
+
+fn text(status: u16, why: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(format!("{why}\n"))));
+    *answer.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer
+}
