@@ -6,11 +6,10 @@
 //! 2. The same seed on the same store does the same; no register beside the store is needed.
 //! 3. What is told about it are counts: paths hold patient IDs.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::calendar::{Day, Moment};
 use crate::descent::{self, Home, Name};
@@ -22,9 +21,11 @@ use crate::message;
 use crate::monthly;
 use crate::patient::Patient;
 use crate::pen::{Pen, Writing};
+use crate::plan::EARLIEST;
 use crate::random::Random;
 use crate::record::{Action, Flag, NO_ORDER, Record};
 use crate::store::Store;
+use crate::torn;
 use crate::transaction;
 use crate::words::DEPARTMENTS;
 
@@ -47,7 +48,7 @@ pub struct Change {
     pub replace: u64,
     /// How many of the added files are left half-written.
     pub torn: u64,
-    /// Where the missing parts of torn files are kept for [`finish`]; needed with `torn`.
+    /// Where the missing parts of torn files are kept for [`crate::finish`]; needed with `torn`.
     pub unfinished: Option<PathBuf>,
     /// Also write the month's DPC files and the receipts, these over the old ones.
     pub monthly: bool,
@@ -100,6 +101,11 @@ pub fn change(wanted: &Change, folder: &Path) -> Result<Changed, Fault> {
     if wanted.torn > wanted.add || (wanted.torn > 0 && wanted.unfinished.is_none()) {
         let what = "torn files are part of the added ones and need a file for their missing parts";
         return Err(Fault::Request(what.to_owned()));
+    }
+    if wanted.day < EARLIEST {
+        return Err(Fault::Request(
+            "a change happens in 2000 or later".to_owned(),
+        ));
     }
     let mut deeds = Vec::new();
     for (deed, count) in [
@@ -180,18 +186,9 @@ impl Hospital<'_> {
             };
             kind = &KINDS[0];
         }
-        if !kind.dated && home.path.exists() {
-            // A second undated record of the kind is an update by definition.
-            let folder = home.path.join("-").join(kind.folder);
-            if folder.exists() {
-                let names = descent::names(&folder)?;
-                if let Some(name) = names.into_iter().find(|name| name.flag == '1') {
-                    self.rename(&folder, &name, Flag::Past)?;
-                }
-            }
-        }
-        let record = self.new_record(kind, &home)?;
+        let mut record = self.new_record(kind, &home)?;
         let folder = home.path.join(record.day_folder()).join(record.kind.folder);
+        self.displace(&folder, &mut record)?;
         fs::create_dir_all(&folder)
             .map_err(|cause| Fault::new(Operation::MakeFolder, &folder, cause))?;
         if torn {
@@ -199,6 +196,23 @@ impl Hospital<'_> {
         } else {
             self.write(&home, &folder, &record)
         }
+    }
+
+    /// A second record of one identity (types without order numbers have but one a day) is an update by definition.
+    fn displace(&mut self, folder: &Path, record: &mut Record) -> Result<(), Fault> {
+        if !folder.exists() {
+            return Ok(());
+        }
+        for name in descent::names(folder)?
+            .iter()
+            .filter(|name| name.order == record.order)
+        {
+            record.sent = record.sent.max(name.sent.plus(1));
+            if name.flag == '1' {
+                self.rename(folder, name, Flag::Past)?;
+            }
+        }
+        Ok(())
     }
 
     fn new_record(&mut self, kind: &'static Kind, home: &Home) -> Result<Record, Fault> {
@@ -416,25 +430,13 @@ impl Hospital<'_> {
         Ok(())
     }
 
-    /// Writes the first part of a file and notes the rest for [`finish`].
+    /// Writes the first part of a file and notes the rest for [`torn::finish`].
     fn write_torn(&mut self, home: &Home, folder: &Path, record: &Record) -> Result<(), Fault> {
         let bytes = message::render(&Patient::of(&home.id), record, &[]);
         let cut = self.random.within(1, bytes.len() as u64 - 1) as usize;
         let path = folder.join(record.name(&home.id));
-        let rest = Rest {
-            path: path.clone(),
-            length: cut as u64,
-            bytes: bytes[cut..].to_vec(),
-        };
         if let Some(list) = &self.wanted.unfinished {
-            let fault = |cause| Fault::new(Operation::Write, list, cause);
-            let line = serde_json::to_string(&rest).map_err(|cause| fault(cause.into()))?;
-            let mut list = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(list)
-                .map_err(fault)?;
-            writeln!(list, "{line}").map_err(fault)?;
+            torn::note(list, &path, &bytes, cut)?;
         }
         self.pen
             .create(&path, &bytes[..cut], self.now, &mut self.random)?;
@@ -442,34 +444,4 @@ impl Hospital<'_> {
         self.count(cut);
         self.log(home, record)
     }
-}
-
-/// The missing part of a torn file.
-#[derive(Serialize, Deserialize)]
-struct Rest {
-    path: PathBuf,
-    /// Bytes that are there.
-    length: u64,
-    bytes: Vec<u8>,
-}
-
-/// Completes the files that a change left torn, and removes the list of them. Gives their number.
-pub fn finish(unfinished: &Path) -> Result<u64, Fault> {
-    let fault = |cause| Fault::new(Operation::Read, unfinished, cause);
-    let text = fs::read_to_string(unfinished).map_err(fault)?;
-    let mut finished = 0;
-    for line in text.lines() {
-        let rest: Rest = serde_json::from_str(line).map_err(|cause| fault(cause.into()))?;
-        let broken = |cause| Fault::new(Operation::Write, &rest.path, cause);
-        let mut file = OpenOptions::new()
-            .append(true)
-            .open(&rest.path)
-            .map_err(broken)?;
-        if file.metadata().map_err(broken)?.len() == rest.length {
-            file.write_all(&rest.bytes).map_err(broken)?;
-            finished += 1;
-        }
-    }
-    fs::remove_file(unfinished).map_err(fault)?;
-    Ok(finished)
 }

@@ -152,7 +152,9 @@ impl Living {
         let (nights, transferred) = (self.random.within(2, 12), self.random.chance(30));
         for night in 0..nights {
             self.now = admitted.plus(night * 24 * HOUR + self.random.below(3 * HOUR));
-            self.order_with_result(INJECTION, INJECTION_DONE, 3 * HOUR, 90);
+            for _ in 0..self.random.within(1, 4) {
+                self.order_with_result(INJECTION, INJECTION_DONE, 3 * HOUR, 90);
+            }
             if self.random.chance(40) {
                 self.order_with_result(LAB_ORDER, LAB_RESULT, 6 * HOUR, 95);
             }
@@ -169,10 +171,10 @@ impl Living {
         self.put(DISCHARGE, 4 * HOUR);
         // Permitted by the standard: all meal orders of the stay are written at discharge, into old dates.
         let discharged = self.now;
-        for night in 0..nights {
+        for meal in 0..nights * 3 {
             self.order += 1;
-            let day = admitted.plus(night * 24 * HOUR).day();
-            self.put_on(MEAL, day, discharged.plus(night * MINUTE));
+            let day = admitted.plus(meal / 3 * 24 * HOUR).day();
+            self.put_on(MEAL, day, discharged.plus(meal * MINUTE));
         }
         if self.random.chance(60) {
             self.content();

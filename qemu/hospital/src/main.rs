@@ -110,7 +110,7 @@ fn day(value: OsString) -> Result<Day, Box<dyn Error>> {
     value
         .to_str()
         .and_then(Day::parse)
-        .ok_or_else(|| wrong("a day is YYYYMMDD, from 1970 to 2199"))
+        .ok_or_else(|| wrong("a day is YYYYMMDD, from 2000 to 2199"))
 }
 
 fn make(mut parser: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {

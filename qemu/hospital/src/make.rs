@@ -3,10 +3,9 @@
 //! Invariants
 //! 1. Standardized, extended, DPC, receipt and odd files together are exactly `Spec::files`; transaction storage, which
 //!    repeats messages, comes on top.
-//! 2. A patient's share and content follow from the seed and the patient's position alone, so that workers need not
-//!    agree on anything and their number changes nothing.
+//! 2. Workers take patients in any order and agree on nothing else: their number changes nothing but the time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -15,75 +14,15 @@ use serde::Serialize;
 
 use crate::calendar::Day;
 use crate::fault::{Fault, Operation};
-use crate::life::{Life, Span, life};
-use crate::odd::Oddities;
-use crate::random::{Random, mix_all};
+use crate::life::{Life, life};
+use crate::plan::{ODD_PATIENT, Plan, STREAM_LIFE, Spec, marker};
+use crate::random::Random;
 use crate::sink::{Sink, Tally, make_folder};
 use crate::store::Store;
 use crate::{message, monthly, odd, transaction};
 
-/// Below this many files a store has only standardized and extended storage.
-const SMALLEST_WHOLE_STORE: u64 = 100;
-/// Files of an average patient, where the number of patients is not given.
-const FILES_PER_PATIENT: u64 = 50;
-/// The patient who has all the odd files; below every other ID.
-const ODD_PATIENT: &str = "0000000777";
 /// Transaction storage covers this many days before the end.
 const TRANSACTION_DAYS: u32 = 30;
-
-// Purposes of random streams.
-const STREAM_LIFE: u64 = 1;
-const STREAM_SHARE: u64 = 2;
-const STREAM_ID: u64 = 3;
-const STREAM_MARKER: u64 = 4;
-
-/// Unique ASCII texts to be planted in file contents, so that a capture can be searched for them.
-#[derive(Clone, Debug)]
-pub struct Markers {
-    /// How each begins: letters, digits and `-`.
-    pub prefix: String,
-    pub count: u64,
-}
-
-/// What store to make.
-#[derive(Clone, Debug)]
-pub struct Spec {
-    pub seed: u64,
-    /// Exact number of files, without transaction storage.
-    pub files: u64,
-    /// Number of patients; by default one for 50 files.
-    pub patients: Option<u64>,
-    /// Medical facility ID (医療施設ID), 10 digits.
-    pub facility: String,
-    /// First day of the story.
-    pub first: Day,
-    /// Length of the story.
-    pub days: u32,
-    pub oddities: Oddities,
-    /// Also write transaction storage.
-    pub transaction: bool,
-    pub markers: Option<Markers>,
-    /// Workers; changes nothing but the time.
-    pub threads: usize,
-}
-
-impl Spec {
-    /// A year from 2024-04-01 with all oddities, without transaction storage and markers.
-    pub fn new(seed: u64, files: u64) -> Spec {
-        Spec {
-            seed,
-            files,
-            patients: None,
-            facility: "1319999999".to_owned(),
-            first: Day(19_814),
-            days: 365,
-            oddities: Oddities::All,
-            transaction: false,
-            markers: None,
-            threads: thread::available_parallelism().map_or(1, usize::from),
-        }
-    }
-}
 
 /// What was made.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -152,111 +91,10 @@ fn prepare(folder: &Path) -> Result<(), Fault> {
     }
 }
 
-/// How the files are divided.
-struct Plan {
-    patients: u64,
-    /// Files of patients.
-    shared: u64,
-    /// Months of DPC files; 0 means neither DPC nor receipts nor odd files.
-    months: u64,
-    span: Span,
-    seed: u64,
-}
-
-impl Plan {
-    fn of(spec: &Spec) -> Result<Plan, Fault> {
-        let refuse = |what: &str| Err(Fault::Request(what.to_owned()));
-        if spec.facility.len() != 10 || !spec.facility.bytes().all(|b| b.is_ascii_digit()) {
-            return refuse("a facility has 10 digits");
-        }
-        if spec.days == 0 || spec.days > 36_500 {
-            return refuse("the days of a story are 1 to 36500");
-        }
-        let whole = spec.files >= SMALLEST_WHOLE_STORE;
-        let months = if whole {
-            (spec.files / 400).clamp(1, u64::from(spec.days / 30).max(1))
-        } else {
-            0
-        };
-        let odd = if whole {
-            odd::files(spec.oddities, ODD_PATIENT, "20240401").len() as u64
-        } else {
-            0
-        };
-        let receipts = if whole { monthly::RECEIPT_FILES } else { 0 };
-        let shared = spec
-            .files
-            .saturating_sub(months * monthly::DPC_FILES + receipts + odd);
-        let patients = spec.patients.unwrap_or((shared / FILES_PER_PATIENT).max(1));
-        if patients == 0 || patients > shared || patients > 700_000_000 {
-            return Err(Fault::Request(format!(
-                "{shared} files of patients allow 1 to {shared} patients"
-            )));
-        }
-        if spec.markers.as_ref().is_some_and(|m| {
-            !m.prefix
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        }) {
-            return refuse("a marker's prefix has only letters, digits and -");
-        }
-        let span = Span {
-            first: spec.first,
-            days: spec.days,
-        };
-        Ok(Plan {
-            patients,
-            shared,
-            months,
-            span,
-            seed: spec.seed,
-        })
-    }
-
-    /// Files of the patient at `index`: even and odd neighbours differ by a random amount, the sum is exact.
-    fn share(&self, index: u64) -> u64 {
-        let (base, rest) = (self.shared / self.patients, self.shared % self.patients);
-        let even = base + u64::from(index < rest);
-        let partner = index ^ 1;
-        if partner >= self.patients {
-            return even;
-        }
-        let swing = Random::new(&[self.seed, STREAM_SHARE, index / 2])
-            .below(base * 9 / 10 + 1)
-            .min(base - 1);
-        if index % 2 == 0 {
-            even + swing
-        } else {
-            even - swing
-        }
-    }
-
-    /// Rising with the index, from 0000001000, with gaps.
-    fn id(&self, index: u64) -> String {
-        format!(
-            "{:010}",
-            1000 + index * 13 + mix_all(&[self.seed, STREAM_ID, index]) % 13
-        )
-    }
-
-    /// The numbers of the markers that fall to the patient at `index`.
-    fn markers(&self, index: u64, count: u64) -> std::ops::Range<u64> {
-        let first =
-            |i: u64| (u128::from(i) * u128::from(count)).div_ceil(u128::from(self.patients)) as u64;
-        first(index)..first(index + 1)
-    }
-}
-
-fn marker(seed: u64, prefix: &str, number: u64) -> String {
-    format!(
-        "{prefix}-{number:06}-{:016x}",
-        mix_all(&[seed, STREAM_MARKER, number])
-    )
-}
-
 fn monthly_files(spec: &Spec, plan: &Plan, store: &Store, made: &mut Made) -> Result<(), Fault> {
-    let end = plan.span.end().day();
-    let months = monthly::months_before(end, plan.months);
+    // A month's files are made in the middle of the next one.
+    let latest_work = Day(plan.span.end().day().0 - 15);
+    let months = monthly::months_before(latest_work, plan.months);
     let rows = (plan.shared / 20 / plan.months).clamp(8, 20_000);
     for &month in &months {
         let mut sink = Sink::default();
@@ -357,8 +195,8 @@ fn patients(
 struct Worker<'a> {
     spec: &'a Spec,
     plan: &'a Plan,
-    standard_root: std::path::PathBuf,
-    extended_root: std::path::PathBuf,
+    standard_root: PathBuf,
+    extended_root: PathBuf,
     standard: Sink,
     extended: Sink,
     recent: Vec<transaction::Entry>,
@@ -416,9 +254,7 @@ impl<'a> Worker<'a> {
 
     fn write(&mut self, life: &Life, markers: &[Vec<String>]) -> Result<(), Fault> {
         let id = life.patient.id.as_str();
-        let home = [&id[..3], &id[3..6], id]
-            .iter()
-            .collect::<std::path::PathBuf>();
+        let home = [&id[..3], &id[3..6], id].iter().collect::<PathBuf>();
         let patient = self.standard_root.join(&home);
         for (record, markers) in life.records.iter().zip(markers) {
             let folder = patient.join(record.day_folder()).join(record.kind.folder);

@@ -20,6 +20,10 @@ pub enum Oddities {
     None,
 }
 
+/// Names among the odd files that programs of the desktop leave behind and a collector ignores by rule; give them to
+/// [`crate::compare`] where such a collector stands between the trees.
+pub const LEFTOVERS: [&str; 3] = ["Thumbs.db", "desktop.ini", "~$memo.docx"];
+
 /// An odd file: path below the facility's root, bytes.
 pub(crate) struct Odd {
     pub path: PathBuf,
