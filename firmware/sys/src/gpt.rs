@@ -201,7 +201,9 @@ mod tests {
     #[test]
     fn a_wrong_bit_in_any_byte_of_the_header_or_in_the_entries_is_refused() {
         let good = disk();
-        for at in (SECTOR..SECTOR + HEADER_BYTES).chain((SECTOR * 2..SECTOR * 2 + 128 * 128).step_by(509)) {
+        for at in
+            (SECTOR..SECTOR + HEADER_BYTES).chain((SECTOR * 2..SECTOR * 2 + 128 * 128).step_by(509))
+        {
             let mut bad = good.clone();
             bad[at] ^= 1;
             assert!(

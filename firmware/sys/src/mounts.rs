@@ -160,11 +160,16 @@ pub fn bind(
     extent: Extent,
     restrictions: &[Restriction],
 ) -> Result<(), Errno> {
-    match extent {
-        Extent::One => rustix::mount::mount_bind(source, target)?,
-        Extent::Tree => rustix::mount::mount_bind_recursive(source, target)?,
-    }
+    bind_as_it_is(source, target, extent)?;
     restrict(target, restrictions)
+}
+
+/// Shows `source` at `target` too, with the restrictions that it has.
+pub fn bind_as_it_is(source: &Path, target: &Path, extent: Extent) -> Result<(), Errno> {
+    match extent {
+        Extent::One => rustix::mount::mount_bind(source, target),
+        Extent::Tree => rustix::mount::mount_bind_recursive(source, target),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
