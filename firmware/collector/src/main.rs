@@ -2,6 +2,8 @@
 //!
 //! A role's name is the same everywhere: subcommand, process title, log tag, policy file, scenario.
 
+#![forbid(unsafe_code)]
+
 use collector::{roles, runtime, seal};
 use std::process::ExitCode;
 
@@ -41,17 +43,8 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
+    let names: Vec<&str> = ROLES.iter().map(|(name, _)| *name).collect();
     eprintln!("usage: collector ROLE | collector seal --help");
-    eprintln!("roles: {}", ROLES.map_names());
+    eprintln!("roles: {}", names.join(", "));
     ExitCode::from(2)
-}
-
-trait Names {
-    fn map_names(&self) -> String;
-}
-
-impl Names for [(&'static str, Run)] {
-    fn map_names(&self) -> String {
-        self.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-    }
 }

@@ -1,7 +1,0 @@
-//! Role `audit`.
-
-use crate::runtime::Runtime;
-
-pub fn run(_runtime: Runtime) -> Result<(), Box<dyn std::error::Error>> {
-    Err("role audit is not built yet".into())
-}
