@@ -5,4 +5,5 @@
 
 pub mod arguments;
 pub mod ca;
+pub mod open;
 pub mod receive;

@@ -11,6 +11,11 @@ const COMMANDS: &[(&str, &str, Command)] = &[
         datacentre::ca::main(arguments)
     }),
     (
+        "open",
+        "opens bundles and restores the hospital's store",
+        |arguments| datacentre::open::main(arguments),
+    ),
+    (
         "receive",
         "receives sealed bundles and gives receipts for them",
         |arguments| datacentre::receive::main(arguments),

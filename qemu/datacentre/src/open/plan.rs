@@ -1,0 +1,248 @@
+//! From what is there and what a bundle says to a list of moves. Decides only: nothing is changed here.
+//!
+//! The plan keeps what the store will look like after the moves so far (`overlay`) above what it looks like now.
+
+use super::moves::Move;
+use super::tree::{Object, Tree};
+use bundle::{Digest, Hasher};
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+/// What will be at a path after the moves so far.
+#[derive(Clone, Debug)]
+enum Slot {
+    Absent,
+    /// An object, where it lies on the disk now, and its digest if it came with this bundle.
+    Here {
+        object: Object,
+        on_disk: Vec<u8>,
+        digest: Option<Digest>,
+    },
+}
+
+/// A verified file on the disk that waits for its place.
+pub struct Staged {
+    pub object: Object,
+    pub path: Vec<u8>,
+    pub digest: Digest,
+}
+
+/// What came of one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Written,
+    Replaced,
+    Unchanged,
+    Renamed,
+    Removed,
+    /// There was nothing to rename or to remove.
+    Absent,
+}
+
+/// Names that the plan gives to what it sets aside.
+pub struct Aside {
+    /// `.versions/<box>/<source>/<sequence>-<entry>`
+    pub versions: Vec<u8>,
+    /// `.removed/<box>/<source>/<sequence>-<entry>`
+    pub removed: Vec<u8>,
+}
+
+pub struct Plan<'a> {
+    tree: &'a Tree,
+    overlay: BTreeMap<Vec<u8>, Slot>,
+    moves: Vec<Move>,
+}
+
+fn join(folder: &[u8], path: &[u8]) -> Vec<u8> {
+    [folder, b"/", path].concat()
+}
+
+impl<'a> Plan<'a> {
+    pub fn new(tree: &'a Tree) -> Self {
+        Self {
+            tree,
+            overlay: BTreeMap::new(),
+            moves: Vec::new(),
+        }
+    }
+
+    pub fn into_moves(self) -> Vec<Move> {
+        self.moves
+    }
+
+    /// Puts a staged file at `root/path`; what is in its way is set aside.
+    pub fn put(
+        &mut self,
+        root: &[u8],
+        path: &[u8],
+        staged: Staged,
+        aside: &Aside,
+    ) -> io::Result<Outcome> {
+        self.clear_above(root, path, aside)?;
+        let target = join(root, path);
+        let outcome = match self.slot(&target)? {
+            Slot::Absent => Outcome::Written,
+            Slot::Here { object, .. } if object.is_folder => {
+                self.shift(&target, join(&aside.removed, path))?;
+                Outcome::Written
+            }
+            Slot::Here {
+                object,
+                on_disk,
+                digest,
+            } => {
+                if object.bytes == staged.object.bytes
+                    && self.digest(&on_disk, digest)? == staged.digest
+                {
+                    return Ok(Outcome::Unchanged);
+                }
+                self.shift(&target, join(&aside.versions, path))?;
+                Outcome::Replaced
+            }
+        };
+        self.moves.push(Move {
+            inode: staged.object.inode,
+            from: staged.path.clone(),
+            to: target.clone(),
+        });
+        let slot = Slot::Here {
+            object: staged.object,
+            on_disk: staged.path,
+            digest: Some(staged.digest),
+        };
+        self.overlay.insert(target, slot);
+        Ok(outcome)
+    }
+
+    /// Renames within a root; what is at the new name is set aside.
+    pub fn rename(
+        &mut self,
+        root: &[u8],
+        from: &[u8],
+        to: &[u8],
+        aside: &Aside,
+    ) -> io::Result<Outcome> {
+        let (source, target) = (join(root, from), join(root, to));
+        if from == to || matches!(self.slot(&source)?, Slot::Absent) {
+            return Ok(Outcome::Absent);
+        }
+        // a folder cannot go below itself: it cannot have happened at the hospital either
+        if target.starts_with(&join(&source, b"")) {
+            return Ok(Outcome::Absent);
+        }
+        self.clear_above(root, to, aside)?;
+        if let Slot::Here { object, .. } = self.slot(&target)? {
+            let place = if object.is_folder {
+                &aside.removed
+            } else {
+                &aside.versions
+            };
+            let place = join(place, to);
+            self.shift(&target, place)?;
+        }
+        self.shift(&source, target)?;
+        Ok(Outcome::Renamed)
+    }
+
+    /// Sets aside what is at `root/path`.
+    pub fn remove(&mut self, root: &[u8], path: &[u8], aside: &Aside) -> io::Result<Outcome> {
+        let target = join(root, path);
+        if matches!(self.slot(&target)?, Slot::Absent) {
+            return Ok(Outcome::Absent);
+        }
+        self.shift(&target, join(&aside.removed, path))?;
+        Ok(Outcome::Removed)
+    }
+
+    /// Sets aside files that stand where folders are needed: the hospital must have removed them before.
+    fn clear_above(&mut self, root: &[u8], path: &[u8], aside: &Aside) -> io::Result<()> {
+        // from the nearest upwards: above a folder there are only folders
+        for at in (0..path.len()).rev().filter(|&at| path[at] == b'/') {
+            let folder = join(root, &path[..at]);
+            match self.slot(&folder)? {
+                Slot::Here { object, .. } if object.is_folder => return Ok(()),
+                Slot::Here { .. } => {
+                    return self.shift(&folder, join(&aside.removed, &path[..at]));
+                }
+                Slot::Absent => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what is at a path, and all that the overlay knows below it, to a path where nothing is.
+    fn shift(&mut self, from: &[u8], to: Vec<u8>) -> io::Result<()> {
+        let slot = self.slot(from)?;
+        let Slot::Here { object, .. } = &slot else {
+            return Ok(());
+        };
+        self.moves.push(Move {
+            inode: object.inode,
+            from: from.to_vec(),
+            to: to.clone(),
+        });
+        let below = join(from, b"");
+        let known: Vec<Vec<u8>> = self
+            .overlay
+            .range(below.clone()..)
+            .take_while(|(path, _)| path.starts_with(&below))
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in known {
+            if let Some(slot) = self.overlay.remove(&path) {
+                self.overlay.insert(join(&to, &path[below.len()..]), slot);
+            }
+        }
+        self.overlay.insert(from.to_vec(), Slot::Absent);
+        self.overlay.insert(to, slot);
+        Ok(())
+    }
+
+    fn slot(&self, path: &[u8]) -> io::Result<Slot> {
+        if let Some(slot) = self.overlay.get(path) {
+            return Ok(slot.clone());
+        }
+        let mut on_disk = path.to_vec();
+        for at in (0..path.len()).rev().filter(|&at| path[at] == b'/') {
+            match self.overlay.get(&path[..at]) {
+                None => {}
+                Some(Slot::Here {
+                    object,
+                    on_disk: folder,
+                    ..
+                }) if object.is_folder => {
+                    on_disk = join(folder, &path[at + 1..]);
+                    break;
+                }
+                Some(_) => return Ok(Slot::Absent),
+            }
+        }
+        Ok(match self.tree.look(&on_disk)? {
+            Some(object) => Slot::Here {
+                object,
+                on_disk,
+                digest: None,
+            },
+            None => Slot::Absent,
+        })
+    }
+
+    fn digest(&self, on_disk: &[u8], known: Option<Digest>) -> io::Result<Digest> {
+        match known {
+            Some(digest) => Ok(digest),
+            None => digest_of(&mut self.tree.read(on_disk)?),
+        }
+    }
+}
+
+/// SHA-256 of a file from where it stands to its end.
+pub fn digest_of(file: &mut impl Read) -> io::Result<Digest> {
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+}
