@@ -10,6 +10,7 @@ use crate::limits::{
 };
 use crate::manifest::{ManifestError, Part, Source, check_sources};
 use crate::path::{self, PathFault};
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
@@ -18,9 +19,9 @@ use std::io::{self, Write};
 const MANIFEST_RESERVE_BYTES: usize = 32 << 10;
 
 /// A content with its digest. Hashing happens in [`Body::new`], in whichever thread that is called, and never again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Body<'a> {
-    content: &'a [u8],
+    content: Cow<'a, [u8]>,
     sha256: Digest,
     modified: Option<i64>,
     part: Option<Part>,
@@ -28,10 +29,15 @@ pub struct Body<'a> {
 
 impl<'a> Body<'a> {
     /// A whole file, or one part of it; `modified` is in Unix seconds.
-    pub fn new(content: &'a [u8], modified: Option<i64>, part: Option<Part>) -> Self {
+    pub fn new(
+        content: impl Into<Cow<'a, [u8]>>,
+        modified: Option<i64>,
+        part: Option<Part>,
+    ) -> Self {
+        let content = content.into();
         Self {
+            sha256: Digest::of(&content),
             content,
-            sha256: Digest::of(content),
             modified,
             part,
         }
@@ -43,7 +49,7 @@ impl<'a> Body<'a> {
 }
 
 /// What happened to a file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Event<'a> {
     Added(Body<'a>),
     Changed(Body<'a>),
@@ -55,7 +61,7 @@ pub enum Event<'a> {
 }
 
 /// One entry for a bundle.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Entry<'a> {
     /// Index into the draft's sources.
     pub source: usize,
@@ -190,7 +196,7 @@ impl Draft {
             return Err(PushError::Full);
         }
         if let Some(body) = body {
-            self.write_content(body.content)
+            self.write_content(&body.content)
                 .map_err(PushError::Compress)?;
             self.contents += 1;
         }

@@ -26,7 +26,7 @@ mod limits;
 mod manifest;
 mod name;
 mod open;
-mod path;
+pub mod path;
 mod recipient;
 mod seal;
 pub mod signed;

@@ -101,6 +101,13 @@ pub fn escape_onto(out: &mut Vec<u8>, path: &[u8]) {
 
 /// The bytes of an escaped path, checked.
 pub fn parse(text: &str) -> Result<Vec<u8>, PathFault> {
+    let path = unescape(text)?;
+    check(&path)?;
+    Ok(path)
+}
+
+/// The bytes of an escaped path; only its spelling is checked.
+pub fn unescape(text: &str) -> Result<Vec<u8>, PathFault> {
     let digit = |byte: Option<&u8>| match byte {
         Some(&byte @ b'0'..=b'9') => Ok(byte - b'0'),
         Some(&byte @ b'A'..=b'F') => Ok(byte - b'A' + 10),
@@ -121,7 +128,6 @@ pub fn parse(text: &str) -> Result<Vec<u8>, PathFault> {
             return Err(PathFault::Spelling);
         }
     }
-    check(&path)?;
     Ok(path)
 }
 
