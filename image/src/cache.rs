@@ -75,6 +75,11 @@ impl Cache {
         Ok(Cache { dir })
     }
 
+    /// The folder itself.
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where the log of a step is kept.
     pub fn log(&self, name: &str) -> PathBuf {
         self.dir.join("logs").join(format!("{name}.log"))

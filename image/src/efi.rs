@@ -50,7 +50,6 @@ pub const COMMAND_LINE: &[(&str, &str)] = &[
         "hardened_usercopy=1",
         "copies to and from programs are checked",
     ),
-    ("vsyscall=none", "no code at a fixed address"),
     (
         "mitigations=auto",
         "faults of the processor are worked around, without switching threads off",

@@ -1,0 +1,170 @@
+//! `cargo xtask bench NAME`: a figure of ours beside a peer's, in the same run on the same machine.
+//!
+//! 1. Both sides are measured by the same rule with the same program; the rule is in the report.
+//! 2. `ratio` is better when larger: the peer's median over ours where small is good.
+//! 3. A run that fails is a failure of the command, never a missing sample.
+
+mod boot;
+mod commission;
+mod virtual_machine;
+
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::cache::Cache;
+use crate::{Outcome, host, image, laboratory, step};
+
+pub const HELP: &str = "\
+cargo xtask bench NAME
+
+  boot   size, memory and time to readiness of the image, beside a stock Debian 13
+Prints a table and writes target/bench/NAME.json.
+";
+
+/// Whether there is a measurement of that name.
+pub fn is_known(name: &str) -> bool {
+    name == "boot"
+}
+
+/// Runs the measurement and reports it.
+pub fn run(cache: &Cache, _name: &str) -> Result<Outcome, Box<dyn Error>> {
+    host::ensure(cache)?;
+    if let Some(status) = laboratory::restart_with_machine(cache)? {
+        return Ok(Outcome::from(status));
+    }
+    let comparison = boot::measure(cache)?;
+    comparison.print();
+    let path = comparison.write()?;
+    step::say("bench", &path.display().to_string());
+    Ok(if comparison.reached() { Outcome::Good } else { Outcome::Bad })
+}
+
+/// Samples of one side.
+pub struct Side {
+    pub unit: &'static str,
+    pub samples: Vec<f64>,
+    /// What was run.
+    pub command: String,
+}
+
+impl Side {
+    fn sorted(&self) -> Vec<f64> {
+        let mut sorted = self.samples.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted
+    }
+
+    /// The middle sample; of an even number, the upper of the two. No samples: not a number.
+    pub fn median(&self) -> f64 {
+        let sorted = self.sorted();
+        sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    fn json(&self) -> Value {
+        let sorted = self.sorted();
+        json!({
+            "median": self.median(), "min": sorted.first(), "max": sorted.last(), "unit": self.unit,
+            "runs": sorted.len(), "command": self.command,
+        })
+    }
+}
+
+/// One figure with its aim: at most this much.
+pub struct Figure {
+    pub name: &'static str,
+    pub aim: f64,
+    pub ours: Side,
+    pub peer: Option<Side>,
+}
+
+impl Figure {
+    fn ratio(&self) -> Option<f64> {
+        self.peer.as_ref().map(|peer| peer.median() / self.ours.median())
+    }
+
+    fn reached(&self) -> bool {
+        self.ours.median() <= self.aim
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "name": self.name, "aim": self.aim, "ratio": self.ratio(), "reached": self.reached(),
+            "ours": self.ours.json(), "peer": self.peer.as_ref().map(Side::json),
+        })
+    }
+}
+
+/// A measurement: its main figure first.
+pub struct Comparison {
+    pub name: &'static str,
+    /// What is compared, and what bounds the figures on this machine.
+    pub limit: String,
+    pub figures: Vec<Figure>,
+}
+
+impl Comparison {
+    fn reached(&self) -> bool {
+        self.figures.iter().all(Figure::reached)
+    }
+
+    fn print(&self) {
+        println!("{:<28} {:>12} {:>12} {:>12} {:>8}  unit", "figure", "ours", "aim, max", "peer", "ratio");
+        for figure in &self.figures {
+            let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+            let peer = figure.peer.as_ref().map(Side::median);
+            println!(
+                "{:<28} {:>12} {:>12} {:>12} {:>8}  {}{}",
+                figure.name,
+                number(Some(figure.ours.median())),
+                number(Some(figure.aim)),
+                number(peer),
+                number(figure.ratio()),
+                figure.ours.unit,
+                if figure.reached() { "" } else { "  AIM MISSED" }
+            );
+        }
+        println!("{}", self.limit);
+    }
+
+    /// The first figure stands at the top level under the agreed names; all are in `figures`.
+    fn write(&self) -> Result<PathBuf, Box<dyn Error>> {
+        let dir = image::target().join("bench");
+        fs::create_dir_all(&dir)?;
+        let mut report = self.figures.first().map_or_else(|| json!({}), Figure::json);
+        report["figure"] = report["name"].take();
+        report["name"] = json!(self.name);
+        report["limit"] = json!(self.limit);
+        report["figures"] = self.figures.iter().map(Figure::json).collect();
+        let path = dir.join(format!("{}.json", self.name));
+        fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")?;
+        Ok(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn side(samples: &[f64]) -> Side {
+        Side { unit: "s", samples: samples.to_vec(), command: "run".to_owned() }
+    }
+
+    #[test]
+    fn a_figure_twice_as_small_as_the_peers_has_ratio_two() {
+        let figure =
+            Figure { name: "time", aim: 2.0, ours: side(&[3.0, 1.0, 2.0]), peer: Some(side(&[4.0])) };
+        assert_eq!(figure.ratio(), Some(2.0));
+        assert!(figure.reached());
+    }
+
+    #[test]
+    fn an_aim_is_missed_by_the_median_not_by_one_run() {
+        let figure = Figure { name: "time", aim: 2.0, ours: side(&[1.0, 2.0, 9.0]), peer: None };
+        assert!(figure.reached());
+        let figure = Figure { name: "time", aim: 1.9, ours: side(&[1.0, 2.0, 9.0]), peer: None };
+        assert!(!figure.reached());
+    }
+}

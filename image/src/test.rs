@@ -1,0 +1,121 @@
+//! `cargo xtask test`: the native tests of the workspace, then the scenarios in virtual machines.
+//!
+//! 1. A name that is neither `native` nor `vm` is a part of test names, and runs in both.
+//! 2. The first of the two that fails does not keep the second from running; both results are told.
+
+use std::env;
+use std::error::Error;
+use std::ffi::OsString;
+use std::process::Command;
+
+use crate::cache::Cache;
+use crate::{Outcome, host, image, laboratory, step};
+
+pub const HELP: &str = "\
+cargo xtask test [native|vm] [FILTER] [--full]
+
+  native   unit, property, crash, vector and interoperability tests: no virtual machine
+  vm       scenarios on the image in QEMU
+  FILTER   a part of a test's or scenario's name
+  --full   the long forms of the scenario loops
+Without `native` or `vm`: both.
+";
+
+/// Which tests, and how long.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Choice {
+    pub part: Part,
+    pub filter: Option<String>,
+    pub length: Length,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Part {
+    #[default]
+    Both,
+    Native,
+    Machines,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Length {
+    #[default]
+    Usual,
+    Full,
+}
+
+impl Choice {
+    /// Reads the words after `test`; `None` when they do not fit.
+    pub fn parse(words: &[String]) -> Option<Choice> {
+        let mut choice = Choice::default();
+        for word in words {
+            match word.as_str() {
+                "--full" => choice.length = Length::Full,
+                "native" if choice.part == Part::Both && choice.filter.is_none() => choice.part = Part::Native,
+                "vm" if choice.part == Part::Both && choice.filter.is_none() => choice.part = Part::Machines,
+                option if option.starts_with('-') => return None,
+                _ if choice.filter.is_some() => return None,
+                filter => choice.filter = Some(filter.to_owned()),
+            }
+        }
+        Some(choice)
+    }
+}
+
+/// Runs the chosen tests.
+pub fn run(cache: &Cache, choice: &Choice) -> Result<Outcome, Box<dyn Error>> {
+    host::ensure(cache)?;
+    if choice.part != Part::Native {
+        // the native tests run in the second start too, once
+        if let Some(status) = laboratory::restart_with_machine(cache)? {
+            return Ok(Outcome::from(status));
+        }
+    }
+    let native = match choice.part {
+        Part::Machines => Outcome::Good,
+        Part::Both | Part::Native => native(choice.filter.as_deref())?,
+    };
+    if choice.part == Part::Native {
+        return Ok(native);
+    }
+
+    if native == Outcome::Bad {
+        step::say("test", "the native tests failed, see above");
+    }
+    Ok(native)
+}
+
+fn native(filter: Option<&str>) -> Result<Outcome, Box<dyn Error>> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command.current_dir(image::workspace()).args(["test", "--workspace", "--no-fail-fast", "--locked"]);
+    command.args(filter);
+    Ok(Outcome::from(command.status()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Option<Choice> {
+        Choice::parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn nothing_named_is_everything() {
+        assert_eq!(parse(&[]), Some(Choice::default()));
+    }
+
+    #[test]
+    fn a_part_a_filter_and_the_length_can_be_named_together() {
+        let expected =
+            Choice { part: Part::Machines, filter: Some("cut".to_owned()), length: Length::Full };
+        assert_eq!(parse(&["vm", "cut", "--full"]), Some(expected));
+    }
+
+    #[test]
+    fn an_unknown_option_or_a_second_filter_is_refused() {
+        assert_eq!(parse(&["--fulll"]), None);
+        assert_eq!(parse(&["one", "two"]), None);
+    }
+}
