@@ -83,7 +83,8 @@ fn mount(name: &str) -> ExitCode {
     ) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !error.remark.is_empty() {
+            // what the file system says beside the number matters where the number says nothing: an option is wrong
+            if error.errno == rustix::io::Errno::INVAL {
                 log::line(&format!("mount {name}: {error}"));
             }
             status(error.errno)

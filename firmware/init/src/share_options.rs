@@ -120,7 +120,7 @@ pub fn explain(errno: i32) -> String {
         95 | 93 => "the server does not offer SMB 3.1.1 with encryption, or NFS 4.2",
         101 | 113 => "no route to the server",
         104 | 103 => "the server ended the connection",
-        110 | 112 | 11 => "the server does not answer",
+        110 | 112 | 115 | 11 => "the server does not answer",
         111 => "the server does not offer this service (connection refused)",
         116 => "the server's file system was replaced (stale handle)",
         126 | 127 | 128 | 129 => "access denied: the server asks for another kind of login",
