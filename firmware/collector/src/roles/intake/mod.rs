@@ -1,7 +1,225 @@
-//! Role `intake`.
+//! Role `intake`: finds what is new and whole on the hospital's shares and seals it into the spool.
+//!
+//! Two threads. The walking thread ([`collection`]) does everything that may wait for a share, and all that changes
+//! the catalogue. The main thread gives signs of life, erases bundles against receipts ([`receipts`]), publishes the
+//! status, and notices a share that no longer answers; it never touches a share.
+//!
+//! Invariants
+//! 1. Every version of a file that two looks found whole goes into exactly one durable bundle: [`sealing`] has the
+//!    argument for each instant of a cut.
+//! 2. Nothing is read as a removal unless the share was there before and after it was missed, twice: [`walk`],
+//!    [`take`].
+//! 3. Plaintext stays in memory. Names and contents of the hospital's files are in no log, record, status or error.
+//! 4. Memory is bounded: one listing, a bounded queue of folders ([`looks`]), one bundle in the making and one sealed.
+//!
+//! Trusts: the kernel's file system clients to give what the server holds; the keyholder to sign; the trail to keep.
+//! Of the share it trusts nothing: names are bytes, links are not followed, paths do not leave the root ([`share`]).
+
+pub mod collection;
+pub mod decide;
+pub mod error;
+pub mod looks;
+pub mod receipts;
+pub mod report;
+mod sealing;
+pub mod share;
+mod take;
+mod walk;
+pub mod world;
 
 use crate::runtime::Runtime;
+use crate::runtime::audit::{AuditError, Patience};
+use crate::runtime::keyholder::Key;
+use bundle::{Recipient, Sealer, SignFailure, Signer};
+use collection::{Intake, Settings, Shared};
+use error::IntakeError;
+use receipts::Rule;
+use report::SourceState;
+use serde_json::Value;
+use share::MountRule;
+use site::{Plan, Receipts};
+use spool::{Folder, Spool};
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+use world::{Step, Stopped, World};
 
-pub fn run(_runtime: Runtime) -> Result<(), Box<dyn std::error::Error>> {
-    Err("role intake is not built yet".into())
+/// Left free in the state partition for the audit trail, the catalogue's journal and the clock.
+const RESERVE_BYTES: u64 = 64 << 20;
+
+/// A share that has not answered one question for this long is reported as missing.
+const NO_ANSWER: Duration = Duration::from_secs(120);
+
+/// Between two looks of the main thread at receipts and status.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// Stack of the walking thread; the queue of folders is moved over it once.
+const STACK_BYTES: usize = 8 << 20;
+
+pub fn run(runtime: Runtime) -> Result<(), Box<dyn Error>> {
+    let runtime = Arc::new(runtime);
+    let plan = runtime.plan()?;
+    let sealer = sealer(&runtime, &plan)?;
+    let rule = rule(&runtime, &plan)?;
+    let disk = Folder::new(&runtime.path("/state/spool/bundles"));
+    let spool = Spool::open(disk, &plan.box_name, RESERVE_BYTES)?;
+    let shared = Shared::new(spool, &plan.sources);
+    let world = Surroundings {
+        runtime: Arc::clone(&runtime),
+        start: Instant::now(),
+    };
+    let walking = start_walking(world.clone(), &plan, sealer, Arc::clone(&shared))?;
+    runtime.ready();
+    let receipts = runtime.path("/state/spool/receipts");
+    let beat = BEAT.min(runtime.longest_wait());
+    while !walking.is_finished() {
+        runtime.alive();
+        receipts::process(&world, &receipts, &rule, &shared.spool)?;
+        report_hung(&world, &shared)?;
+        publish(&runtime, &shared);
+        std::thread::sleep(beat);
+    }
+    match walking.join() {
+        Ok(result) => Ok(result?),
+        Err(_) => Err("the walking thread ended by a panic".into()),
+    }
+}
+
+fn start_walking(
+    world: Surroundings,
+    plan: &Plan,
+    sealer: Sealer<Keyholder>,
+    shared: Arc<Shared<Folder>>,
+) -> std::io::Result<JoinHandle<Result<(), IntakeError>>> {
+    let settings = Settings {
+        mounts: world.runtime.path("/mnt"),
+        mount_rule: MountRule::OwnDevice,
+        sources: plan.sources.clone(),
+        quiet: Duration::from_secs(plan.collection.quiet_seconds.into()),
+    };
+    let period = Duration::from_secs(plan.collection.period_seconds.into());
+    let catalogue = world.runtime.path("/state/catalogue/catalogue.sqlite");
+    std::thread::Builder::new()
+        .name("walk".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            let mut intake = Intake::open(world.clone(), settings, &catalogue, shared, sealer)?;
+            loop {
+                intake.round()?;
+                world.pause(period);
+            }
+        })
+}
+
+fn sealer(runtime: &Arc<Runtime>, plan: &Plan) -> Result<Sealer<Keyholder>, Box<dyn Error>> {
+    let mut recipients = Vec::new();
+    for path in &plan.sealing.recipients {
+        recipients.push(Recipient::from_pem(&read(runtime, path)?)?);
+    }
+    let certificate = read(runtime, &plan.sealing.certificate)?;
+    let signer = Keyholder(Arc::clone(runtime));
+    Ok(Sealer::new(
+        plan.box_name.parse()?,
+        recipients,
+        &certificate,
+        signer,
+    )?)
+}
+
+fn rule(runtime: &Runtime, plan: &Plan) -> Result<Rule, Box<dyn Error>> {
+    Ok(match &plan.upload.receipts {
+        Receipts::Signed { certificate } => Rule::Signed(Box::new(
+            bundle::signed::certificate_from_pem(&read(runtime, certificate)?)?,
+        )),
+        Receipts::None => Rule::Unsigned,
+    })
+}
+
+fn read(runtime: &Runtime, path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+    std::fs::read(runtime.path(path))
+        .map_err(|error| format!("cannot read {}: {error}", path.display()).into())
+}
+
+/// A share that hangs blocks the walking thread; so it is this thread that says so.
+fn report_hung(world: &impl World, shared: &Shared<Folder>) -> Result<(), IntakeError> {
+    let Some(source) = shared.pulse.hung(world.uptime(), NO_ANSWER) else {
+        return Ok(());
+    };
+    let state = SourceState::Missing {
+        reason: "no answer".to_owned(),
+    };
+    let (name, transition) = {
+        let mut report = shared.report();
+        (
+            report.sources[source].name.clone(),
+            report.set_state(source, state.clone()),
+        )
+    };
+    collection::announce(world, &name, transition, &state)
+}
+
+fn publish(runtime: &Runtime, shared: &Shared<Folder>) {
+    let (bundles, bytes) = {
+        let spool = shared.spool();
+        (spool.queued().len(), spool.queued_bytes())
+    };
+    let status = shared.report().json(bundles, bytes);
+    runtime.publish(&status);
+}
+
+/// Signs by asking the role that holds the key.
+struct Keyholder(Arc<Runtime>);
+
+impl Signer for Keyholder {
+    fn sign(&self, digest: &[u8; 32]) -> Result<Vec<u8>, SignFailure> {
+        self.0
+            .sign(Key::Sealing, digest)
+            .map_err(|error| SignFailure(Box::new(error)))
+    }
+}
+
+/// The world on the box.
+#[derive(Clone)]
+struct Surroundings {
+    runtime: Arc<Runtime>,
+    start: Instant,
+}
+
+impl World for Surroundings {
+    fn unix_seconds(&self) -> u64 {
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs())
+    }
+
+    fn uptime(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn pause(&self, duration: Duration) {
+        std::thread::sleep(duration);
+    }
+
+    fn audit(&self, event: &str, fields: Value) -> Result<(), Stopped> {
+        match self.runtime.audit_with(event, fields, Patience::Endless) {
+            Ok(_) => {}
+            // it would be refused for ever: a fault of ours, which must not keep the hospital's data on the box
+            Err(error @ AuditError::Refused(_)) => self.runtime.log(&crate::runtime::chain(&error)),
+            Err(error) => {
+                self.runtime.log(&crate::runtime::chain(&error));
+                return Err(Stopped);
+            }
+        }
+        Ok(())
+    }
+
+    fn log(&self, text: &str) {
+        self.runtime.log(text);
+    }
+
+    fn step(&self, _: Step) -> Result<(), Stopped> {
+        Ok(())
+    }
 }

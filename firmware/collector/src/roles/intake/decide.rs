@@ -1,0 +1,153 @@
+//! What a folder's listing asks for, given what is known of it. Decides only; no I/O.
+
+use catalogue::{Difference, Digest, Known, Seen, diff};
+
+/// Why a file is a candidate.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Why {
+    Added,
+    Changed,
+    /// It seems to be the known file at `origin` under another flag; its digest must be this one.
+    FlagChanged {
+        origin: Vec<u8>,
+        sha256: Digest,
+    },
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Place in the listing.
+    pub seen: usize,
+    pub why: Why,
+}
+
+#[derive(Default)]
+pub struct Decision {
+    pub candidates: Vec<Candidate>,
+    /// Known files that the listing does not show, by place among the known.
+    pub missing: Vec<usize>,
+}
+
+/// A folder's path and what is known in it.
+pub struct Twin<'a> {
+    pub path: &'a [u8],
+    pub known: &'a [Known],
+}
+
+/// Decides for the folder at `path`. `twin` is a known folder that vanished beside it and differs in the condition
+/// flag alone; it counts only where nothing is known of the folder itself.
+pub fn decide(path: &[u8], known: &[Known], twin: Option<Twin<'_>>, seen: &[Seen]) -> Decision {
+    let mut decision = Decision::default();
+    if let (Some(twin), true) = (twin, known.is_empty()) {
+        for (place, file) in seen.iter().enumerate() {
+            let before = twin
+                .known
+                .binary_search_by(|known| known.name.cmp(&file.name));
+            let why = match before.map(|before| &twin.known[before]) {
+                Ok(before) if before.same_version(file) => Why::FlagChanged {
+                    origin: join(twin.path, &before.name),
+                    sha256: before.sha256,
+                },
+                _ => Why::Added,
+            };
+            decision.candidates.push(Candidate { seen: place, why });
+        }
+        return decision;
+    }
+    for difference in diff(known, seen) {
+        match difference {
+            Difference::New { seen } => decision.candidates.push(Candidate {
+                seen,
+                why: Why::Added,
+            }),
+            Difference::Changed { seen, .. } => decision.candidates.push(Candidate {
+                seen,
+                why: Why::Changed,
+            }),
+            Difference::FlagChanged {
+                known: before,
+                seen,
+            } => {
+                let why = Why::FlagChanged {
+                    origin: join(path, &known[before].name),
+                    sha256: known[before].sha256,
+                };
+                decision.candidates.push(Candidate { seen, why });
+            }
+            Difference::Missing { known } => decision.missing.push(known),
+        }
+    }
+    decision
+}
+
+/// Pairs each new folder with a vanished one of the same stem: the content folders whose flag changed.
+pub fn renamed<'a>(new: &[u8], vanished: &'a [Vec<u8>]) -> Option<&'a Vec<u8>> {
+    let stem = ssmix2::Flagged::parse(new)?.stem;
+    vanished
+        .iter()
+        .find(|name| ssmix2::Flagged::parse(name).is_some_and(|old| old.stem == stem))
+}
+
+/// A folder's path and a name in it.
+pub fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    if folder.is_empty() {
+        name.to_vec()
+    } else {
+        [folder, b"/", name].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_a_renamed_content_folder_are_flag_changes_where_they_are_the_same() {
+        let known = |name: &str| Known {
+            name: name.into(),
+            size_bytes: 5,
+            mtime_ns: 1,
+            sha256: [9; 32],
+        };
+        let seen = |name: &str, mtime_ns| Seen {
+            name: name.into(),
+            size_bytes: 5,
+            mtime_ns,
+        };
+        let before = [known("a"), known("b")];
+        let twin = Twin {
+            path: b"p/x_1",
+            known: &before,
+        };
+        let decision = decide(
+            b"p/x_0",
+            &[],
+            Some(twin),
+            &[seen("a", 1), seen("b", 2), seen("c", 1)],
+        );
+        let whys: Vec<_> = decision
+            .candidates
+            .iter()
+            .map(|candidate| candidate.why.clone())
+            .collect();
+        assert!(
+            whys == [
+                Why::FlagChanged {
+                    origin: b"p/x_1/a".to_vec(),
+                    sha256: [9; 32]
+                },
+                Why::Added,
+                Why::Added
+            ]
+        );
+        assert!(decision.missing.is_empty());
+    }
+
+    #[test]
+    fn only_a_folder_of_the_same_stem_is_its_earlier_self() {
+        let vanished = [b"1_2_3_4_5_6_1".to_vec(), b"other".to_vec()];
+        assert!(renamed(b"1_2_3_4_5_6_0", &vanished) == Some(&vanished[0]));
+        assert!(renamed(b"1_2_3_4_5_7_0", &vanished).is_none());
+        assert!(renamed(b"other", &vanished).is_none());
+    }
+}
