@@ -30,7 +30,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Part(_) => f.write_str("the lab cannot be prepared"),
-            Error::Path(_) => f.write_str("the cache's folder has a colon in its name; set COLLECTOR_CACHE to another"),
+            Error::Path(_) => f.write_str(
+                "the cache's folder has a colon in its name; set COLLECTOR_CACHE to another",
+            ),
             Error::Restart { .. } => f.write_str("cannot start again with QEMU on the path"),
         }
     }
@@ -63,6 +65,8 @@ pub fn restart_with_machine(cache: &Cache) -> Result<Option<ExitStatus>, Error> 
     let own = env::current_exe().map_err(|cause| Error::Restart { cause })?;
     let mut again = Command::new(own);
     again.args(env::args_os().skip(1)).env("PATH", path);
-    again.status().map(Some).map_err(|cause| Error::Restart { cause })
+    again
+        .status()
+        .map(Some)
+        .map_err(|cause| Error::Restart { cause })
 }
-

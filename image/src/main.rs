@@ -66,7 +66,11 @@ pub enum Outcome {
 
 impl From<ExitStatus> for Outcome {
     fn from(status: ExitStatus) -> Outcome {
-        if status.success() { Outcome::Good } else { Outcome::Bad }
+        if status.success() {
+            Outcome::Good
+        } else {
+            Outcome::Bad
+        }
     }
 }
 
@@ -89,7 +93,9 @@ fn main() -> ExitCode {
         ("image", rest) => match rest.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [] => with_cache(|cache| Ok(image::build(cache).map(|_| Outcome::Good)?)),
             ["--check-reproducible"] => check(Reuse::Cached),
-            ["--check-reproducible", "--full"] | ["--full", "--check-reproducible"] => check(Reuse::Again),
+            ["--check-reproducible", "--full"] | ["--full", "--check-reproducible"] => {
+                check(Reuse::Again)
+            }
             _ => return wrong(IMAGE_HELP),
         },
         ("bench", [name]) if bench::is_known(name) => with_cache(|cache| bench::run(cache, name)),

@@ -51,8 +51,12 @@ impl Choice {
         for word in words {
             match word.as_str() {
                 "--full" => choice.length = Length::Full,
-                "native" if choice.part == Part::Both && choice.filter.is_none() => choice.part = Part::Native,
-                "vm" if choice.part == Part::Both && choice.filter.is_none() => choice.part = Part::Machines,
+                "native" if choice.part == Part::Both && choice.filter.is_none() => {
+                    choice.part = Part::Native
+                }
+                "vm" if choice.part == Part::Both && choice.filter.is_none() => {
+                    choice.part = Part::Machines
+                }
                 option if option.starts_with('-') => return None,
                 _ if choice.filter.is_some() => return None,
                 filter => choice.filter = Some(filter.to_owned()),
@@ -88,7 +92,12 @@ pub fn run(cache: &Cache, choice: &Choice) -> Result<Outcome, Box<dyn Error>> {
 fn native(filter: Option<&str>) -> Result<Outcome, Box<dyn Error>> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
-    command.current_dir(image::workspace()).args(["test", "--workspace", "--no-fail-fast", "--locked"]);
+    command.current_dir(image::workspace()).args([
+        "test",
+        "--workspace",
+        "--no-fail-fast",
+        "--locked",
+    ]);
     command.args(filter);
     Ok(Outcome::from(command.status()?))
 }
@@ -98,7 +107,12 @@ mod tests {
     use super::*;
 
     fn parse(words: &[&str]) -> Option<Choice> {
-        Choice::parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+        Choice::parse(
+            &words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[test]
@@ -108,8 +122,11 @@ mod tests {
 
     #[test]
     fn a_part_a_filter_and_the_length_can_be_named_together() {
-        let expected =
-            Choice { part: Part::Machines, filter: Some("cut".to_owned()), length: Length::Full };
+        let expected = Choice {
+            part: Part::Machines,
+            filter: Some("cut".to_owned()),
+            length: Length::Full,
+        };
         assert_eq!(parse(&["vm", "cut", "--full"]), Some(expected));
     }
 

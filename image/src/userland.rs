@@ -64,7 +64,10 @@ impl std::error::Error for Error {
 /// Builds both programs below `target_dir`.
 pub fn build(cache: &Cache, workspace: &Path, target_dir: &Path) -> Result<Userland, Error> {
     let built = build_static(cache, workspace, target_dir, &["init", "collector"])?;
-    let userland = Userland { init: built.join("init"), collector: built.join("collector") };
+    let userland = Userland {
+        init: built.join("init"),
+        collector: built.join("collector"),
+    };
     elf::check_static(&userland.init).map_err(Error::Elf)?;
     elf::check_static(&userland.collector).map_err(Error::Elf)?;
     Ok(userland)
@@ -79,15 +82,26 @@ pub fn build_static(
 ) -> Result<PathBuf, Error> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
-    command.current_dir(workspace).args(["build", "--release", "--locked", "--target", TARGET]);
+    command
+        .current_dir(workspace)
+        .args(["build", "--release", "--locked", "--target", TARGET]);
     command.arg("--target-dir").arg(target_dir);
     command.args(packages.iter().flat_map(|package| ["--package", package]));
     let maps = path_maps(workspace, target_dir)?;
-    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned(), "-Clink-arg=-Wl,--build-id=none".to_owned()];
+    let mut flags = vec![
+        "-Ctarget-feature=+crt-static".to_owned(),
+        "-Clink-arg=-Wl,--build-id=none".to_owned(),
+    ];
     flags.extend(maps.iter().map(|map| format!("--remap-path-prefix={map}")));
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join(FLAG_SEPARATOR));
-    let flags: Vec<String> = maps.iter().map(|map| format!("-ffile-prefix-map={map}")).collect();
-    command.env(format!("CFLAGS_{}", TARGET.replace('-', "_")), flags.join(" "));
+    let flags: Vec<String> = maps
+        .iter()
+        .map(|map| format!("-ffile-prefix-map={map}"))
+        .collect();
+    command.env(
+        format!("CFLAGS_{}", TARGET.replace('-', "_")),
+        flags.join(" "),
+    );
     // `cargo xtask` leaves its own package's variables behind; build scripts must not see them
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("CARGO_PKG_") {
@@ -96,7 +110,13 @@ pub fn build_static(
     }
     let what = packages.join(", ");
     let log = cache.log(&format!("programs-{}", packages.join("-")));
-    Step { what: &what, estimate: ESTIMATE, log: &log }.run(&mut command).map_err(Error::Step)?;
+    Step {
+        what: &what,
+        estimate: ESTIMATE,
+        log: &log,
+    }
+    .run(&mut command)
+    .map_err(Error::Step)?;
     Ok(target_dir.join(TARGET).join("release"))
 }
 

@@ -64,13 +64,25 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
     let stock = STOCK.ensure(cache)?;
     let peer = peer(cache, &stock, &work)?;
     let stock_files = StockFiles::count(stock.path())?;
-    let one = |unit, sample: f64, command: &str| Side { unit, samples: vec![sample], command: command.to_owned() };
+    let one = |unit, sample: f64, command: &str| Side {
+        unit,
+        samples: vec![sample],
+        command: command.to_owned(),
+    };
     let figures = vec![
         Figure {
             name: "seconds to readiness",
             aim: 6.0,
-            ours: Side { unit: "s", samples: ours.seconds, command: ours.command.clone() },
-            peer: Some(Side { unit: "s", samples: peer.seconds, command: peer.command.clone() }),
+            ours: Side {
+                unit: "s",
+                samples: ours.seconds,
+                command: ours.command.clone(),
+            },
+            peer: Some(Side {
+                unit: "s",
+                samples: peer.seconds,
+                command: peer.command.clone(),
+            }),
         },
         Figure {
             name: "seconds through firmware",
@@ -81,26 +93,54 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
         Figure {
             name: "memory in use",
             aim: 160.0,
-            ours: Side { unit: "MiB", samples: ours.memory_mib, command: ours.command },
-            peer: Some(Side { unit: "MiB", samples: peer.memory_mib, command: peer.command }),
+            ours: Side {
+                unit: "MiB",
+                samples: ours.memory_mib,
+                command: ours.command,
+            },
+            peer: Some(Side {
+                unit: "MiB",
+                samples: peer.memory_mib,
+                command: peer.command,
+            }),
         },
         Figure {
             name: "boot file",
             aim: 20.0,
-            ours: one("MiB", fs::metadata(&image.efi)?.len() as f64 / MIB, "size of collector.efi: kernel and whole root"),
-            peer: Some(one("MiB", stock_files.boot_mib, "size of vmlinuz and initrd.img; the root comes on top")),
+            ours: one(
+                "MiB",
+                fs::metadata(&image.efi)?.len() as f64 / MIB,
+                "size of collector.efi: kernel and whole root",
+            ),
+            peer: Some(one(
+                "MiB",
+                stock_files.boot_mib,
+                "size of vmlinuz and initrd.img; the root comes on top",
+            )),
         },
         Figure {
             name: "root file system",
             aim: 60.0,
             ours: one("MiB", image.root_bytes as f64 / MIB, "files of rootfs.tsv"),
-            peer: Some(one("MiB", stock_files.root_mib, "files of the root without /boot")),
+            peer: Some(one(
+                "MiB",
+                stock_files.root_mib,
+                "files of the root without /boot",
+            )),
         },
         Figure {
             name: "executables",
             aim: 5.0,
-            ours: one("files", image.executables as f64, "rows of rootfs.tsv with an executable mode"),
-            peer: Some(one("files", stock_files.executables as f64, "regular files with an executable mode")),
+            ours: one(
+                "files",
+                image.executables as f64,
+                "rows of rootfs.tsv with an executable mode",
+            ),
+            peer: Some(one(
+                "files",
+                stock_files.executables as f64,
+                "regular files with an executable mode",
+            )),
         },
     ];
     Ok(Comparison {
@@ -120,8 +160,13 @@ struct Boots {
 }
 
 fn text(command: &Command) -> String {
-    let words = command.get_args().map(|word| word.to_string_lossy().into_owned());
-    std::iter::once("qemu-system-x86_64".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+    let words = command
+        .get_args()
+        .map(|word| word.to_string_lossy().into_owned());
+    std::iter::once("qemu-system-x86_64".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn memory_mib(available_kb: f64) -> f64 {
@@ -135,24 +180,52 @@ fn ours(image: &Image, disc: &Path) -> Result<Boots, Box<dyn Error>> {
         arguments: efi::command_line(),
     };
     let make = || virtual_machine::command(&start, &image.disk.to_string_lossy(), disc.to_str());
-    let mut boots = Boots { seconds: Vec::new(), memory_mib: Vec::new(), command: text(&make()) };
+    let mut boots = Boots {
+        seconds: Vec::new(),
+        memory_mib: Vec::new(),
+        command: text(&make()),
+    };
     for run in 1..=OUR_RUNS {
         let reached = virtual_machine::until(&mut make(), OUR_LINE)?;
         boots.seconds.push(reached.number("ms")? / 1000.0);
-        boots.memory_mib.push(memory_mib(reached.number("mem_available_kb")?));
-        step::say("bench boot", &format!("our run {run} of {OUR_RUNS}: {:.2} s", reached.number("ms")? / 1000.0));
+        boots
+            .memory_mib
+            .push(memory_mib(reached.number("mem_available_kb")?));
+        step::say(
+            "bench boot",
+            &format!(
+                "our run {run} of {OUR_RUNS}: {:.2} s",
+                reached.number("ms")? / 1000.0
+            ),
+        );
     }
     Ok(boots)
 }
 
-fn through_firmware(image: &Image, machine: &Machine, disc: &Path, work: &Path) -> Result<Side, Box<dyn Error>> {
+fn through_firmware(
+    image: &Image,
+    machine: &Machine,
+    disc: &Path,
+    work: &Path,
+) -> Result<Side, Box<dyn Error>> {
     let variables = work.join("variables.fd");
     fs::copy(machine.firmware_variables(), &variables)?;
-    let start = Start::Firmware { code: machine.firmware_code(), variables };
-    let mut command = virtual_machine::command(&start, &image.disk.to_string_lossy(), disc.to_str());
+    let start = Start::Firmware {
+        code: machine.firmware_code(),
+        variables,
+    };
+    let mut command =
+        virtual_machine::command(&start, &image.disk.to_string_lossy(), disc.to_str());
     let reached = virtual_machine::until(&mut command, OUR_LINE)?;
-    step::say("bench boot", &format!("through firmware: {:.2} s", reached.wall.as_secs_f64()));
-    Ok(Side { unit: "s", samples: vec![reached.wall.as_secs_f64()], command: text(&command) })
+    step::say(
+        "bench boot",
+        &format!("through firmware: {:.2} s", reached.wall.as_secs_f64()),
+    );
+    Ok(Side {
+        unit: "s",
+        samples: vec![reached.wall.as_secs_f64()],
+        command: text(&command),
+    })
 }
 
 fn peer(cache: &Cache, stock: &Root, work: &Path) -> Result<Boots, Box<dyn Error>> {
@@ -160,20 +233,40 @@ fn peer(cache: &Cache, stock: &Root, work: &Path) -> Result<Boots, Box<dyn Error
     let _ = fs::remove_file(&disk);
     let log = cache.log("stock-disk");
     let mut make = step::as_root("mke2fs");
-    make.args(["-q", "-t", "ext4", "-d"]).arg(stock.path()).arg(&disk).arg("2G");
-    Step { what: "stock disk", estimate: Duration::from_secs(15), log: &log }.run(&mut make)?;
+    make.args(["-q", "-t", "ext4", "-d"])
+        .arg(stock.path())
+        .arg(&disk)
+        .arg("2G");
+    Step {
+        what: "stock disk",
+        estimate: Duration::from_secs(15),
+        log: &log,
+    }
+    .run(&mut make)?;
     let start = Start::Direct {
         kernel: boot_file(stock.path(), "vmlinuz-")?,
         initramfs: boot_file(stock.path(), "initrd.img-")?,
         arguments: "console=ttyS0 quiet root=/dev/vda rw".to_owned(),
     };
     let make = || virtual_machine::command(&start, &disk.to_string_lossy(), None);
-    let mut boots = Boots { seconds: Vec::new(), memory_mib: Vec::new(), command: text(&make()) };
+    let mut boots = Boots {
+        seconds: Vec::new(),
+        memory_mib: Vec::new(),
+        command: text(&make()),
+    };
     for run in 1..=PEER_RUNS {
         let reached = virtual_machine::until(&mut make(), PEER_LINE)?;
         boots.seconds.push(reached.number("seconds")?);
-        boots.memory_mib.push(memory_mib(reached.number("mem_available_kb")?));
-        step::say("bench boot", &format!("peer's run {run} of {PEER_RUNS}: {:.2} s", reached.number("seconds")?));
+        boots
+            .memory_mib
+            .push(memory_mib(reached.number("mem_available_kb")?));
+        step::say(
+            "bench boot",
+            &format!(
+                "peer's run {run} of {PEER_RUNS}: {:.2} s",
+                reached.number("seconds")?
+            ),
+        );
     }
     fs::remove_file(disk)?;
     Ok(boots)
@@ -205,16 +298,23 @@ impl StockFiles {
         }
         // the root belongs to root, who alone may read all of it
         let list = step::answer(
-            step::as_root("find").arg(root).args(["-xdev", "-path", "*/boot/*", "-prune", "-o"]).args([
-                "-type", "f", "-printf", "%s %m\n",
-            ]),
+            step::as_root("find")
+                .arg(root)
+                .args(["-xdev", "-path", "*/boot/*", "-prune", "-o"])
+                .args(["-type", "f", "-printf", "%s %m\n"]),
         )?;
         let (mut bytes, mut executables) = (0_u64, 0);
         for line in list.lines() {
-            let Some((size, mode)) = line.split_once(' ') else { continue };
+            let Some((size, mode)) = line.split_once(' ') else {
+                continue;
+            };
             bytes += size.parse::<u64>()?;
             executables += usize::from(u32::from_str_radix(mode, 8)? & 0o111 != 0);
         }
-        Ok(StockFiles { boot_mib: boot_bytes as f64 / MIB, root_mib: bytes as f64 / MIB, executables })
+        Ok(StockFiles {
+            boot_mib: boot_bytes as f64 / MIB,
+            root_mib: bytes as f64 / MIB,
+            executables,
+        })
     }
 }

@@ -30,7 +30,12 @@ const FILES: [(&str, &str); 12] = [
 /// Makes the disc in `work`.
 pub fn disc(cache: &Cache, work: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let workspace = image::workspace();
-    let programs = userland::build_static(cache, &workspace, &image::target().join("userland"), &["datacentre"])?;
+    let programs = userland::build_static(
+        cache,
+        &workspace,
+        &image::target().join("userland"),
+        &["datacentre"],
+    )?;
     let (authority, files) = (work.join("authority"), work.join("disc"));
     for dir in [&authority, &files] {
         if dir.exists() {
@@ -39,17 +44,39 @@ pub fn disc(cache: &Cache, work: &Path) -> Result<PathBuf, Box<dyn Error>> {
     }
     fs::create_dir_all(&files)?;
     let mut make = Command::new(programs.join("datacentre"));
-    make.args(["ca", "--box", "box-0001", "--tunnel-host", "gateway.example", "--receive-host", "receiver.example"]);
+    make.args([
+        "ca",
+        "--box",
+        "box-0001",
+        "--tunnel-host",
+        "gateway.example",
+        "--receive-host",
+        "receiver.example",
+    ]);
     step::answer(make.arg(&authority))?;
     let example = fs::read_to_string(workspace.join("config/site.toml"))?;
     // the authority writes the box's name alone into its certificates
-    fs::write(authority.join("site.toml"), example.replace("\"box-0001.example\"", "\"box-0001\""))?;
+    fs::write(
+        authority.join("site.toml"),
+        example.replace("\"box-0001.example\"", "\"box-0001\""),
+    )?;
     for (name, from) in FILES {
         fs::copy(authority.join(from), files.join(name))?;
     }
     let disc = work.join("disc.iso");
     let mut make = Command::new("xorriso");
-    make.args(["-as", "mkisofs", "-quiet", "-R", "-J", "-V", "COLLECTOR", "-o"]).arg(&disc).arg(&files);
+    make.args([
+        "-as",
+        "mkisofs",
+        "-quiet",
+        "-R",
+        "-J",
+        "-V",
+        "COLLECTOR",
+        "-o",
+    ])
+    .arg(&disc)
+    .arg(&files);
     step::answer(&mut make)?;
     Ok(disc)
 }

@@ -39,7 +39,11 @@ pub fn run(cache: &Cache, _name: &str) -> Result<Outcome, Box<dyn Error>> {
     comparison.print();
     let path = comparison.write()?;
     step::say("bench", &path.display().to_string());
-    Ok(if comparison.reached() { Outcome::Good } else { Outcome::Bad })
+    Ok(if comparison.reached() {
+        Outcome::Good
+    } else {
+        Outcome::Bad
+    })
 }
 
 /// Samples of one side.
@@ -82,7 +86,9 @@ pub struct Figure {
 
 impl Figure {
     fn ratio(&self) -> Option<f64> {
-        self.peer.as_ref().map(|peer| peer.median() / self.ours.median())
+        self.peer
+            .as_ref()
+            .map(|peer| peer.median() / self.ours.median())
     }
 
     fn reached(&self) -> bool {
@@ -111,9 +117,13 @@ impl Comparison {
     }
 
     fn print(&self) {
-        println!("{:<28} {:>12} {:>12} {:>12} {:>8}  unit", "figure", "ours", "aim, max", "peer", "ratio");
+        println!(
+            "{:<28} {:>12} {:>12} {:>12} {:>8}  unit",
+            "figure", "ours", "aim, max", "peer", "ratio"
+        );
         for figure in &self.figures {
-            let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+            let number =
+                |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
             let peer = figure.peer.as_ref().map(Side::median);
             println!(
                 "{:<28} {:>12} {:>12} {:>12} {:>8}  {}{}",
@@ -149,22 +159,40 @@ mod tests {
     use super::*;
 
     fn side(samples: &[f64]) -> Side {
-        Side { unit: "s", samples: samples.to_vec(), command: "run".to_owned() }
+        Side {
+            unit: "s",
+            samples: samples.to_vec(),
+            command: "run".to_owned(),
+        }
     }
 
     #[test]
     fn a_figure_twice_as_small_as_the_peers_has_ratio_two() {
-        let figure =
-            Figure { name: "time", aim: 2.0, ours: side(&[3.0, 1.0, 2.0]), peer: Some(side(&[4.0])) };
+        let figure = Figure {
+            name: "time",
+            aim: 2.0,
+            ours: side(&[3.0, 1.0, 2.0]),
+            peer: Some(side(&[4.0])),
+        };
         assert_eq!(figure.ratio(), Some(2.0));
         assert!(figure.reached());
     }
 
     #[test]
     fn an_aim_is_missed_by_the_median_not_by_one_run() {
-        let figure = Figure { name: "time", aim: 2.0, ours: side(&[1.0, 2.0, 9.0]), peer: None };
+        let figure = Figure {
+            name: "time",
+            aim: 2.0,
+            ours: side(&[1.0, 2.0, 9.0]),
+            peer: None,
+        };
         assert!(figure.reached());
-        let figure = Figure { name: "time", aim: 1.9, ours: side(&[1.0, 2.0, 9.0]), peer: None };
+        let figure = Figure {
+            name: "time",
+            aim: 1.9,
+            ours: side(&[1.0, 2.0, 9.0]),
+            peer: None,
+        };
         assert!(!figure.reached());
     }
 }

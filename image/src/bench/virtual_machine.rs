@@ -23,7 +23,11 @@ const LAST_LINES: usize = 15;
 /// What a machine starts from.
 pub enum Start {
     /// Kernel, initramfs, command line.
-    Direct { kernel: PathBuf, initramfs: PathBuf, arguments: String },
+    Direct {
+        kernel: PathBuf,
+        initramfs: PathBuf,
+        arguments: String,
+    },
     /// UEFI firmware and an empty variable store; boots from the first disk.
     Firmware { code: PathBuf, variables: PathBuf },
 }
@@ -44,7 +48,10 @@ impl fmt::Display for Error {
         match self {
             Error::Run { .. } => f.write_str("cannot run qemu-system-x86_64"),
             Error::NotReached { line, last } => {
-                write!(f, "the machine never said `{line}`; its last lines:\n{last}")
+                write!(
+                    f,
+                    "the machine never said `{line}`; its last lines:\n{last}"
+                )
             }
             Error::NoNumber { name, line } => write!(f, "no number {name} in `{line}`"),
         }
@@ -70,10 +77,16 @@ pub struct Reached {
 impl Reached {
     /// The number behind `name=` in the line.
     pub fn number(&self, name: &str) -> Result<f64, Error> {
-        let found = self.line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        let found = self
+            .line
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         found
             .and_then(|text| text.parse().ok())
-            .ok_or_else(|| Error::NoNumber { name: name.to_owned(), line: self.line.clone() })
+            .ok_or_else(|| Error::NoNumber {
+                name: name.to_owned(),
+                line: self.line.clone(),
+            })
     }
 }
 
@@ -90,21 +103,60 @@ impl Drop for Owned {
 /// The command that starts the machine with disks (raw, unchanged by the run) and a disc.
 pub fn command(start: &Start, disk: &str, disc: Option<&str>) -> Command {
     let mut command = Command::new("qemu-system-x86_64");
-    command.args(["-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", &format!("{MEMORY_MIB}M")]);
-    command.args(["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"]);
-    command.args(["-netdev", "socket,id=lan,listen=127.0.0.1:0", "-device", &format!("virtio-net-pci,netdev=lan,mac={CARD}")]);
+    command.args([
+        "-machine",
+        "q35",
+        "-accel",
+        "tcg",
+        "-cpu",
+        "max",
+        "-smp",
+        "2",
+        "-m",
+        &format!("{MEMORY_MIB}M"),
+    ]);
+    command.args([
+        "-nodefaults",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-serial",
+        "stdio",
+    ]);
+    command.args([
+        "-netdev",
+        "socket,id=lan,listen=127.0.0.1:0",
+        "-device",
+        &format!("virtio-net-pci,netdev=lan,mac={CARD}"),
+    ]);
     command.args(["-device", "virtio-rng-pci", "-snapshot"]);
-    command.arg("-drive").arg(format!("if=virtio,format=raw,file={disk}"));
+    command
+        .arg("-drive")
+        .arg(format!("if=virtio,format=raw,file={disk}"));
     if let Some(disc) = disc {
-        command.arg("-drive").arg(format!("if=none,id=disc,media=cdrom,format=raw,file={disc}"));
+        command.arg("-drive").arg(format!(
+            "if=none,id=disc,media=cdrom,format=raw,file={disc}"
+        ));
         command.args(["-device", "ide-cd,drive=disc"]);
     }
     match start {
-        Start::Direct { kernel, initramfs, arguments } => {
-            command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs).args(["-append", arguments]);
+        Start::Direct {
+            kernel,
+            initramfs,
+            arguments,
+        } => {
+            command
+                .arg("-kernel")
+                .arg(kernel)
+                .arg("-initrd")
+                .arg(initramfs)
+                .args(["-append", arguments]);
         }
         Start::Firmware { code, variables } => {
-            let code = format!("if=pflash,format=raw,unit=0,readonly=on,file={}", code.display());
+            let code = format!(
+                "if=pflash,format=raw,unit=0,readonly=on,file={}",
+                code.display()
+            );
             let variables = format!("if=pflash,format=raw,unit=1,file={}", variables.display());
             command.args(["-drive", &code, "-drive", &variables]);
         }
@@ -116,14 +168,21 @@ pub fn command(start: &Start, disk: &str, disc: Option<&str>) -> Command {
 pub fn until(command: &mut Command, wanted: &'static str) -> Result<Reached, Error> {
     let begun = Instant::now();
     let run_error = |cause| Error::Run { cause };
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(run_error)?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(run_error)?;
     let output = child.stdout.take();
     let _owned = Owned(child);
     let (send, receive) = mpsc::channel();
     let reader = BufReader::new(output.ok_or_else(|| run_error(io::ErrorKind::BrokenPipe.into()))?);
     thread::spawn(move || {
         for line in reader.split(b'\n').map_while(Result::ok) {
-            if send.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
+            if send
+                .send(String::from_utf8_lossy(&line).trim_end().to_owned())
+                .is_err()
+            {
                 break;
             }
         }
@@ -131,7 +190,12 @@ pub fn until(command: &mut Command, wanted: &'static str) -> Result<Reached, Err
     let mut last: Vec<String> = Vec::new();
     loop {
         match receive.recv_timeout(LIMIT.saturating_sub(begun.elapsed())) {
-            Ok(line) if line.contains(wanted) => return Ok(Reached { line, wall: begun.elapsed() }),
+            Ok(line) if line.contains(wanted) => {
+                return Ok(Reached {
+                    line,
+                    wall: begun.elapsed(),
+                });
+            }
             Ok(line) => {
                 last.push(line);
                 if last.len() > LAST_LINES {
@@ -139,7 +203,10 @@ pub fn until(command: &mut Command, wanted: &'static str) -> Result<Reached, Err
                 }
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                return Err(Error::NotReached { line: wanted, last: last.join("\n") });
+                return Err(Error::NotReached {
+                    line: wanted,
+                    last: last.join("\n"),
+                });
             }
         }
     }
@@ -151,14 +218,19 @@ mod tests {
 
     #[test]
     fn the_number_of_a_line_is_found_by_its_name() {
-        let reached = Reached { line: "init: ready ms=1234 mem_kb=5".to_owned(), wall: Duration::ZERO };
+        let reached = Reached {
+            line: "init: ready ms=1234 mem_kb=5".to_owned(),
+            wall: Duration::ZERO,
+        };
         assert_eq!(reached.number("ms").unwrap(), 1234.0);
         assert!(reached.number("s").is_err());
     }
 
     #[test]
     fn a_machine_that_ends_without_the_line_shows_what_it_said() {
-        let error = until(Command::new("echo").arg("kernel panic"), "ready").err().unwrap();
+        let error = until(Command::new("echo").arg("kernel panic"), "ready")
+            .err()
+            .unwrap();
         assert!(error.to_string().ends_with("kernel panic"), "{error}");
     }
 }
