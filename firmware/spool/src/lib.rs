@@ -4,9 +4,9 @@
 //!
 //! | name | what |
 //! |---|---|
-//! | `<box>-<sequence, 10 digits>.cms` | a sealed bundle, whole and durable from the moment this name exists |
+//! | `<box>-<sequence, 10 digits>.cms` | a sealed bundle; from the moment this name can be seen, number and bytes are final |
 //! | `.head` | two alternating slots (see [`head`]): last sequence appended, size and digest of the newest bundles, erased or not |
-//! | `.append.new`, `.head.new` | being written; without meaning after a crash |
+//! | `.append.new`, `.head.new` | being written |
 //!
 //! # What is assumed of the disk ([`disk::Disk`])
 //!
@@ -16,28 +16,29 @@
 //!
 //! # Invariants
 //!
-//! 1. A bundle's name exists only for bytes that were durable before.
+//! 1. A bundle's name can be seen only after the durable head record has its number and digest. So what a reader may
+//!    have sent away at once is never replaced by another bundle of that number, whatever is cut.
 //! 2. `head.last` never goes back, not even by a crash: it is written to the older slot and the newer one stays.
-//! 3. At most one bundle is newer than `head.last`, and it is `head.last + 1`; opening adopts it.
+//! 3. When the head record has a bundle, its bytes are durable: under its name, or as `.append.new` and named by the
+//!    next opening.
 //! 4. Sequence numbers have no gap: `append` takes `head.last + 1` only.
-//! 5. A bundle is removed only against an [`Acknowledgement`] of its name, size and digest, and only when
-//!    `sequence <= head.last`, so that its number is never given twice.
+//! 5. A bundle is removed only against an [`Acknowledgement`] of its name, size and digest.
 //!
 //! # Commit paths
 //!
-//! *Append*: (a) write `.append.new`; (b) sync it; (c) rename; (d) sync names; (e) write head slot; (f) sync it.
-//! A cut up to (c) leaves at most `.append.new`, which opening removes: the bundle was never appended. A cut in (c)-(d)
-//! leaves either that or the whole bundle (1); in (d)-(f) the bundle is there and the head may be old: opening makes
-//! the bundle durable again (it may have been seen only in the cache), then writes the head. So after opening, a bundle
-//! was appended wholly or not at all, and [`Spool::standing`] says which.
+//! *Append*: (a) write `.append.new`; (b) sync it; (c) sync names; (d) write head slot; (e) sync it; (f) rename;
+//! (g) sync names. The durable slot is the commit. A cut before it leaves at most `.append.new`, which opening removes
+//! since its digest is not the head's newest: the bundle was never appended, and nobody saw it. A cut after it leaves
+//! the bytes under one of the two names (c, 3): opening does (f) and (g) where they are missing. The slot may be durable
+//! or not when the cut comes in (d)-(e); opening decides by what it reads, and syncs what it goes on with.
 //!
-//! *Erase*: (a) remove the name; (b) sync names. A cut between leaves the bundle there or not; both are right, since its
+//! *Erase*: (a) remove the name; (b) sync names. `.append.new` does not exist then, by (g). A cut between leaves the bundle there or not; both are right, since its
 //! receipt is kept by the caller until erase has returned.
 //!
 //! *Creation*: `.head` is written beside, synced, renamed and its name synced before the first append, so a directory
 //! with bundles and no `.head` is damage, and is refused.
 //!
-//! A failed `sync` leaves the kernel's cache in doubt. So an error from (c) on closes the spool ([`Advice::Reopen`]).
+//! A failed `sync` leaves the kernel's cache in doubt. So an error from (d) on closes the spool ([`Advice::Reopen`]).
 
 #![forbid(unsafe_code)]
 
@@ -144,15 +145,13 @@ impl<D: Disk> Spool<D> {
                 return Err(SpoolError::TwoOfOneNumber { sequence });
             }
         }
-        let has = |wanted: &str| names.iter().any(|(name, _)| name == wanted);
-        if has(APPEND_NEW) {
-            disk.remove(APPEND_NEW)
-                .map_err(|source| SpoolError::Remove {
-                    name: APPEND_NEW.into(),
-                    source,
-                })?;
-        }
-        let head = if has(HEAD) {
+        let size_of = |wanted: &str| {
+            names
+                .iter()
+                .find(|(name, _)| name == wanted)
+                .map(|(_, size)| *size)
+        };
+        let head = if size_of(HEAD).is_some() {
             let bytes = disk.read(HEAD).map_err(|source| SpoolError::Read {
                 name: HEAD.into(),
                 source,
@@ -173,11 +172,60 @@ impl<D: Disk> Spool<D> {
             queued,
             in_doubt: false,
         };
+        // a head slot that was read may still be in the cache only
+        spool.disk.sync(HEAD).map_err(|source| SpoolError::Commit {
+            name: HEAD.into(),
+            source,
+        })?;
+        if let Some(size_bytes) = size_of(APPEND_NEW) {
+            spool.finish_append(size_bytes)?;
+        }
         spool.adopt_newest()?;
         Ok(spool)
     }
 
-    /// Invariant 3: takes over the one bundle whose append was cut before the head said so.
+    /// Invariant 3: names the bundle whose append was cut after its commit; removes what never came so far.
+    fn finish_append(&mut self, size_bytes: u64) -> Result<(), SpoolError> {
+        let last = self.head.last;
+        let wanted = self
+            .head
+            .newest_bundle()
+            .filter(|_| !self.queued.contains_key(&last));
+        let read = |source| SpoolError::Read {
+            name: APPEND_NEW.into(),
+            source,
+        };
+        if wanted.is_some_and(|bundle| bundle.size_bytes == size_bytes) {
+            let bytes = self.disk.read(APPEND_NEW).map_err(read)?;
+            if wanted.is_some_and(|bundle| bundle.sha256 == digest(&bytes)) {
+                return self.name_appended(last, size_bytes).map(drop);
+            }
+        }
+        self.disk
+            .remove(APPEND_NEW)
+            .map_err(|source| SpoolError::Remove {
+                name: APPEND_NEW.into(),
+                source,
+            })
+    }
+
+    /// Steps (f) and (g) of an append.
+    fn name_appended(&mut self, sequence: u64, size_bytes: u64) -> Result<Queued, SpoolError> {
+        let name = bundle_name(&self.box_name, sequence);
+        let named = self
+            .disk
+            .rename(APPEND_NEW, &name)
+            .and_then(|()| self.disk.sync_names());
+        named.map_err(|source| SpoolError::Commit {
+            name: name.clone(),
+            source,
+        })?;
+        let entry = Queued { name, size_bytes };
+        self.queued.insert(sequence, entry.clone());
+        Ok(entry)
+    }
+
+    /// Takes over one bundle that is newer than the head record. No cut leaves that; a slot damaged later does.
     fn adopt_newest(&mut self) -> Result<(), SpoolError> {
         let Some((&sequence, entry)) = self.queued.last_key_value() else {
             return Ok(());
@@ -185,7 +233,7 @@ impl<D: Disk> Spool<D> {
         if sequence <= self.head.last {
             return Ok(());
         }
-        if sequence != self.head.last + 1 || self.queued.range(self.head.last + 1..).count() != 1 {
+        if sequence != self.head.last + 1 {
             return Err(SpoolError::HeadBehind {
                 last: self.head.last,
                 newest: sequence,
@@ -196,10 +244,6 @@ impl<D: Disk> Spool<D> {
             name: name.clone(),
             source,
         })?;
-        self.disk
-            .sync(&name)
-            .and_then(|()| self.disk.sync_names())
-            .map_err(|source| SpoolError::Commit { name, source })?;
         self.write_head(
             sequence,
             Bundle {
@@ -239,7 +283,8 @@ impl<D: Disk> Spool<D> {
         let written = self
             .disk
             .create(APPEND_NEW, sealed)
-            .and_then(|()| self.disk.sync(APPEND_NEW));
+            .and_then(|()| self.disk.sync(APPEND_NEW))
+            .and_then(|()| self.disk.sync_names());
         if let Err(source) = written {
             // nothing was promised yet; what is left of it goes now, or when the spool is opened next
             let _ = self.disk.remove(APPEND_NEW);
@@ -254,25 +299,9 @@ impl<D: Disk> Spool<D> {
             });
         }
         self.in_doubt = true;
-        self.disk
-            .rename(APPEND_NEW, &name)
-            .and_then(|()| self.disk.sync_names())
-            .map_err(|source| SpoolError::Commit {
-                name: name.clone(),
-                source,
-            })?;
-        self.write_head(
-            sequence,
-            Bundle {
-                size_bytes: sealed.len() as u64,
-                sha256,
-            },
-        )?;
-        let entry = Queued {
-            name,
-            size_bytes: sealed.len() as u64,
-        };
-        self.queued.insert(sequence, entry.clone());
+        let size_bytes = sealed.len() as u64;
+        self.write_head(sequence, Bundle { size_bytes, sha256 })?;
+        let entry = self.name_appended(sequence, size_bytes)?;
         self.in_doubt = false;
         Ok(entry)
     }

@@ -34,6 +34,8 @@ struct State {
     cut_at: Option<u64>,
     fail_at: Option<(u64, io::ErrorKind)>,
     free_bytes: Option<u64>,
+    /// Every name ever given by a rename, with the bytes that a reader then saw; kept over cuts.
+    shown: Vec<(String, Vec<u8>)>,
 }
 
 /// Handle to the disk; clones are the same disk.
@@ -90,8 +92,14 @@ impl Simulated {
                 }
             }
             survived.free_bytes = state.free_bytes;
+            survived.shown.clone_from(&state.shown);
             Self(Arc::new(Mutex::new(survived)))
         })
+    }
+
+    /// What another process could ever read under a renamed file's new name, in any life of the disk.
+    pub fn shown(&self) -> Vec<(String, Vec<u8>)> {
+        self.with(|state| state.shown.clone())
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -214,6 +222,8 @@ impl Disk for Simulated {
         self.with(|state| {
             let cut = state.step()?;
             let inode = state.inode(from)?;
+            let bytes = state.bytes(inode);
+            state.shown.push((to.to_owned(), bytes));
             state
                 .changes
                 .push(vec![(from.to_owned(), None), (to.to_owned(), Some(inode))]);
