@@ -4,7 +4,7 @@
 //! 2. The initramfs holds `lab-guest` and the few modules without which no disk can be seen.
 
 use crate::process::{self, ProcessError};
-use aws_lc_rs::digest::{SHA256, digest};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ const FIRST_MODULES: &[&str] = &[
     "overlay",
 ];
 /// The quietest console that still shows what goes wrong.
-const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=4 panic=-1 rdinit=/init mitigations=off";
+const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=4 panic=-1 rdinit=/init ipv6.disable=1 mitigations=off";
 /// Room in the root disk beyond the files.
 const SPARE_MIB: u64 = 64;
 
@@ -79,8 +79,8 @@ fn kernel_release(root: &Path) -> Result<String, ImageError> {
 /// The root as an ext4 image without journal, under the digest of the list of installed packages.
 fn disk(root: &Path, cache: &Path) -> Result<PathBuf, ImageError> {
     let status = root.join("var/lib/dpkg/status");
-    let key = digest(&SHA256, &fs::read(&status).map_err(failed(&status))?);
-    let key: String = key.as_ref()[..8]
+    let key = Sha256::digest(fs::read(&status).map_err(failed(&status))?);
+    let key: String = key[..8]
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();

@@ -24,10 +24,12 @@ pub mod pcap;
 pub mod pki;
 pub mod process;
 pub mod qmp;
+pub mod restore;
 pub mod rig;
 pub mod scenarios;
 pub mod seed;
 pub mod serial;
+pub mod site_disc;
 
 use std::path::PathBuf;
 

@@ -28,6 +28,7 @@ pub fn carry_out(
         }
         Action::Pack { folder } => output = pack(folder)?,
         Action::Write { path, renamed_from } => write(path, renamed_from.as_deref(), &payload)?,
+        Action::MakeFolder { path } => fs::create_dir_all(path)?,
         Action::Rename { from, to } => fs::rename(from, to)?,
         Action::Remove { path } if path.is_dir() => fs::remove_dir_all(path)?,
         Action::Remove { path } => fs::remove_file(path)?,

@@ -43,6 +43,10 @@ pub enum Action {
         path: PathBuf,
         renamed_from: Option<PathBuf>,
     },
+    /// Makes a folder and those above it, unless they are there.
+    MakeFolder {
+        path: PathBuf,
+    },
     Rename {
         from: PathBuf,
         to: PathBuf,
