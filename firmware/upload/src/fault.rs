@@ -41,6 +41,7 @@ pub enum CertificateFault {
     NotYetValid,
     StaleRevocationList,
     RevocationUnknown,
+    BadRevocationList,
     Other(CertificateError),
 }
 
@@ -75,6 +76,7 @@ impl fmt::Display for CertificateFault {
                 "the revocation list is past its next update; install a newer one"
             }
             Self::RevocationUnknown => "the revocation list does not cover its issuer",
+            Self::BadRevocationList => "the revocation list is not the configured authority's",
             Self::Other(error) => return write!(f, "{error}"),
         })
     }
@@ -220,6 +222,9 @@ impl UploadError {
         Some(match error {
             rustls::Error::InvalidCertificate(fault) => {
                 Self::ServerCertificate(CertificateFault::from_tls(fault))
+            }
+            rustls::Error::InvalidCertRevocationList(_) => {
+                Self::ServerCertificate(CertificateFault::BadRevocationList)
             }
             rustls::Error::AlertReceived(
                 alert @ (Alert::BadCertificate

@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use x509_cert::Certificate;
 
+/// The receiver's certificate from its PEM file.
+pub use bundle::signed::certificate_from_pem as certificate;
+
 /// What the receiver states.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -159,6 +159,12 @@ fn why_refused(error: &std::io::Error) -> String {
         .and_then(|inner| inner.downcast_ref::<TlsError>())
     {
         Some(TlsError::InvalidCertificate(fault)) => certificate_words(fault),
+        Some(TlsError::InvalidCertRevocationList(_)) => {
+            format!(
+                "client certificate: {}",
+                CertificateFault::BadRevocationList
+            )
+        }
         Some(TlsError::NoCertificatesPresented) => "no client certificate".to_owned(),
         Some(TlsError::AlertReceived(alert)) => {
             format!("the client refuses this server's certificate: {alert:?}")

@@ -1,7 +1,0 @@
-//! Role `sender`.
-
-use crate::runtime::Runtime;
-
-pub fn run(_runtime: Runtime) -> Result<(), Box<dyn std::error::Error>> {
-    Err("role sender is not built yet".into())
-}
