@@ -21,7 +21,6 @@ mod chain;
 mod digest;
 mod draft;
 mod envelope;
-
 mod limits;
 mod manifest;
 mod name;
@@ -31,6 +30,8 @@ mod recipient;
 mod seal;
 pub mod signed;
 mod signer;
+#[cfg(test)]
+mod tests;
 mod tlv;
 
 pub use chain::{Trust, TrustError};

@@ -279,6 +279,13 @@ pub struct UnverifiedContent {
 }
 
 impl UnverifiedContent {
+    #[cfg(test)]
+    pub(crate) fn manifest_bytes(&self) -> Result<&[u8], ArchiveError> {
+        Reader::new(&self.archive)
+            .expect(MANIFEST_NAME)
+            .map(|range| &self.archive[range])
+    }
+
     /// Checks everything: signer, manifest, archive, sizes, digests, and the name under which the bundle was found.
     pub fn verify(self, trust: &Trust, expected: &BundleName) -> Result<VerifiedBundle, OpenError> {
         let mut reader = Reader::new(&self.archive);

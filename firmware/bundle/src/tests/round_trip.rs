@@ -1,0 +1,162 @@
+//! What is sealed comes out the same.
+
+use super::*;
+use proptest::prelude::*;
+
+/// One entry as owned values, for comparison.
+#[derive(Clone, Debug, PartialEq)]
+struct Told {
+    source: usize,
+    path: Vec<u8>,
+    event: ToldEvent,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum ToldEvent {
+    Added(Vec<u8>, Option<i64>),
+    Changed(Vec<u8>, Option<i64>),
+    FlagChanged(Vec<u8>),
+    Removed,
+}
+
+fn any_path() -> impl Strategy<Value = Vec<u8>> {
+    let component = proptest::collection::vec(any::<u8>(), 1..40).prop_map(|bytes| {
+        bytes
+            .into_iter()
+            .filter(|&b| b != 0 && b != b'/')
+            .collect::<Vec<u8>>()
+    });
+    proptest::collection::vec(component, 1..5)
+        .prop_map(|components| components.join(&b'/'))
+        .prop_filter("a path below its root", |path| path::check(path).is_ok())
+}
+
+fn any_event() -> impl Strategy<Value = ToldEvent> {
+    let content = || proptest::collection::vec(any::<u8>(), 0..2000);
+    prop_oneof![
+        (content(), any::<Option<i64>>()).prop_map(|(c, m)| ToldEvent::Added(c, m)),
+        (content(), any::<Option<i64>>()).prop_map(|(c, m)| ToldEvent::Changed(c, m)),
+        any_path().prop_map(ToldEvent::FlagChanged),
+        Just(ToldEvent::Removed),
+    ]
+}
+
+fn retell(opened: &VerifiedBundle) -> Vec<Told> {
+    opened
+        .entries()
+        .map(|(named, content)| Told {
+            source: named.source,
+            path: named.path.clone(),
+            event: match &named.event {
+                NamedEvent::Added(facts) => ToldEvent::Added(content.to_vec(), facts.modified),
+                NamedEvent::Changed(facts) => ToldEvent::Changed(content.to_vec(), facts.modified),
+                NamedEvent::FlagChanged { from } => ToldEvent::FlagChanged(from.clone()),
+                NamedEvent::Removed => ToldEvent::Removed,
+            },
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn any_names_and_bytes_return_unchanged(
+        told in proptest::collection::vec(
+            (0..2usize, any_path(), any_event()).prop_map(|(source, path, event)| Told { source, path, event }),
+            0..20,
+        )
+    ) {
+        let mut draft = Draft::new(sources()).unwrap();
+        for Told { source, path, event } in &told {
+            let event = match event {
+                ToldEvent::Added(content, modified) => Event::Added(Body::new(content, *modified, None)),
+                ToldEvent::Changed(content, modified) => Event::Changed(Body::new(content, *modified, None)),
+                ToldEvent::FlagChanged(from) => Event::FlagChanged { from },
+                ToldEvent::Removed => Event::Removed,
+            };
+            draft.push(&Entry { source: *source, path, event }).unwrap();
+        }
+        let sealed = sealer().seal(&draft.close().unwrap(), 1, None, NOW).unwrap();
+        prop_assert_eq!(sealed.sha256, Digest::of(&sealed.bytes));
+        let opened = open(&sealed.bytes).unwrap();
+        prop_assert_eq!(retell(&opened), told);
+        prop_assert_eq!(&opened.manifest().name, &sealed.name);
+        prop_assert_eq!(opened.sha256(), sealed.sha256);
+    }
+}
+
+#[test]
+fn the_manifest_is_these_very_bytes() {
+    let closed = small_draft().close().unwrap();
+    let sealed = sealer()
+        .seal(&closed, 2, Some(Digest([0xab; 32])), NOW)
+        .unwrap();
+    let content = UnverifiedBundle::parse(&sealed.bytes)
+        .unwrap()
+        .decrypt(&opener())
+        .unwrap();
+    let manifest = content.manifest_bytes().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(manifest),
+        include_str!("../../testdata/manifest.json")
+    );
+}
+
+#[test]
+fn the_archive_has_these_very_headers() {
+    let mut draft = Draft::new(sources()).unwrap();
+    draft
+        .push(&Entry {
+            source: 0,
+            path: b"a",
+            event: Event::Added(Body::new(b"first".as_slice(), None, None)),
+        })
+        .unwrap();
+    let frame = draft.close().unwrap().frame;
+    let archive = zstd::stream::decode_all(&frame[..]).unwrap();
+    let mut expected = vec![0; 2048];
+    let fields: [(usize, &[u8]); 10] = [
+        (0, b"content/000001"),
+        (100, b"0000600\0"),
+        (108, b"0000000\0"),
+        (116, b"0000000\0"),
+        (124, b"00000000005\0"),
+        (136, b"00000000000\0"),
+        (148, b"0010045\0"),
+        (156, b"0"),
+        (257, b"ustar\x0000"),
+        (512, b"first"),
+    ];
+    for (at, bytes) in fields {
+        expected[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    assert_eq!(archive, expected);
+}
+
+#[test]
+fn every_recipient_can_open_the_bundle() {
+    let second = recipient(RsaKeySize::_3072);
+    let closed = small_draft().close().unwrap();
+    let sealed = sealer_for(&[&second, &keys().recipient])
+        .seal(&closed, 1, None, NOW)
+        .unwrap();
+    for pair in [&second, &keys().recipient] {
+        let opener = Opener::from_pem(&pair.certificate, &pair.key).unwrap();
+        let opened = UnverifiedBundle::parse(&sealed.bytes)
+            .unwrap()
+            .decrypt(&opener)
+            .unwrap();
+        assert_eq!(
+            opened.verify(&trust(), &name(1)).unwrap().entries().count(),
+            5
+        );
+    }
+}
+
+#[test]
+fn two_bundles_of_the_same_draft_share_no_ciphertext() {
+    let closed = small_draft().close().unwrap();
+    let [one, two] = [(); 2].map(|()| sealer().seal(&closed, 1, None, NOW).unwrap().bytes);
+    let tail = |bytes: &[u8]| bytes[bytes.len() - 64..].to_vec();
+    assert_ne!(tail(&one), tail(&two));
+}
