@@ -175,7 +175,10 @@ mod tests {
     #[test]
     fn who_sees_plaintext_sees_no_network_and_who_sees_a_network_no_plaintext() {
         for role in ROLES {
-            let hospital = role.view.iter().any(|entry| entry.path == "/mnt" && entry.access == Access::Read);
+            let hospital = role
+                .view
+                .iter()
+                .any(|entry| entry.path == "/mnt" && entry.access == Access::Read);
             assert_eq!(hospital, role.name == "intake");
             assert!(!hospital || role.network == Network::None);
         }

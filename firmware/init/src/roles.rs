@@ -175,6 +175,7 @@ pub const ROLES: &[Role] = &[
             NOTIFY,
             read("/etc/release.json"),
             read("/run/status"),
+            read("/proc/meminfo"),
             Entry {
                 path: "/dev/tty1",
                 access: Access::DeviceIfPresent,
@@ -334,6 +335,7 @@ pub const ROLES: &[Role] = &[
             NOTIFY,
             TRAIL,
             PLAN,
+            read("/etc/release.json"),
             write("/run/status/clock"),
             write("/state/clock"),
         ],

@@ -123,7 +123,7 @@ pub fn explain(errno: i32) -> String {
         110 | 112 | 115 | 11 => "the server does not answer",
         111 => "the server does not offer this service (connection refused)",
         116 => "the server's file system was replaced (stale handle)",
-        126 | 127 | 128 | 129 => "access denied: the server asks for another kind of login",
+        126..=129 => "access denied: the server asks for another kind of login",
         other => {
             return format!(
                 "error {other} ({})",

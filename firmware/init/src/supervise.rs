@@ -260,7 +260,7 @@ impl Supervisor {
                 .iter()
                 .any(|other| other.role.name == *name && other.was_ready)
         };
-        condition && role.after.iter().all(|name| was_ready(name))
+        condition && role.after.iter().all(was_ready)
     }
 
     fn ready(&mut self, index: usize, now: Millis, actions: &mut Vec<Action>) {
@@ -370,17 +370,16 @@ impl Supervisor {
                     );
                     actions.extend([Action::Report(text), Action::Kill(pid)]);
                 }
-                Phase::Starting { pid, limit, since } => {
+                Phase::Starting { pid, limit, since }
                     if matches!(record.role.readiness, Readiness::Makes(_))
-                        && now >= since + LOOK_PERIOD
-                    {
-                        record.phase = Phase::Starting {
-                            pid,
-                            limit,
-                            since: now,
-                        };
-                        actions.push(Action::LookFor(index));
-                    }
+                        && now >= since + LOOK_PERIOD =>
+                {
+                    record.phase = Phase::Starting {
+                        pid,
+                        limit,
+                        since: now,
+                    };
+                    actions.push(Action::LookFor(index));
                 }
                 Phase::Ready {
                     pid,
