@@ -242,7 +242,7 @@ impl Hospital<'_> {
             },
             flag: Flag::Valid,
             action: Action::Insert,
-            content: self.random.next(),
+            content: self.random.word(),
         })
     }
 
@@ -256,12 +256,12 @@ impl Hospital<'_> {
 
     fn delete(&mut self) -> Result<(), Fault> {
         self.changed.deleted += 1;
-        if self.random.chance(8) && self.store.extended().exists() {
-            if let Some((_, content)) =
+        if self.random.chance(8)
+            && self.store.extended().exists()
+            && let Some((_, content)) =
                 descent::valid_content(&self.store.extended(), &mut self.random)?
-            {
-                return self.delete_content(&content);
-            }
+        {
+            return self.delete_content(&content);
         }
         let found = descent::valid_file(&self.store.standard(), &mut self.random)?;
         let same = |name: &Name| {
@@ -314,7 +314,7 @@ impl Hospital<'_> {
             department: department.unwrap_or("-"),
             flag,
             action,
-            content: self.random.next(),
+            content: self.random.word(),
         }
     }
 

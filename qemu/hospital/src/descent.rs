@@ -76,10 +76,12 @@ pub(crate) fn patient(root: &Path, random: &mut Random) -> Result<Home, Fault> {
                 .and_then(|name| name.to_str())
                 .map(str::to_owned)
         };
-        if let (Some(id), Some(facility)) = (last(&path), last(&facility)) {
-            if id.len() >= 6 && id.bytes().all(|b| b.is_ascii_digit()) && id != facility {
-                return Ok(Home { path, id, facility });
-            }
+        if let (Some(id), Some(facility)) = (last(&path), last(&facility))
+            && id.len() >= 6
+            && id.bytes().all(|b| b.is_ascii_digit())
+            && id != facility
+        {
+            return Ok(Home { path, id, facility });
         }
     }
     Err(Fault::NothingToChange {

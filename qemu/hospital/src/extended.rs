@@ -72,7 +72,7 @@ impl Content {
                 Flag::Valid
             },
             files,
-            seed: random.next(),
+            seed: random.word(),
         }
     }
 
@@ -84,7 +84,7 @@ impl Content {
         Content {
             sent: sent.max(self.sent.plus(1)),
             flag: Flag::Valid,
-            seed: random.next(),
+            seed: random.word(),
             ..self.clone()
         }
     }

@@ -108,7 +108,7 @@ pub(crate) fn receipts(
 ) -> Vec<u8> {
     let mut random = Random::new(&[
         seed,
-        0x554b_45,
+        0x0055_4b45,
         u64::from(agency),
         u64::from(eof),
         u64::from(month.0),

@@ -152,7 +152,7 @@ impl Plan {
         let swing = Random::new(&[self.seed, STREAM_SHARE, index / 2])
             .below(base * 9 / 10 + 1)
             .min(base - 1);
-        if index % 2 == 0 {
+        if index.is_multiple_of(2) {
             even + swing
         } else {
             even - swing

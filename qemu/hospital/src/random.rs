@@ -20,7 +20,7 @@ pub(crate) fn mix_all(parts: &[u64]) -> u64 {
 
 /// A word that depends on a text, for profiles that follow from a patient ID alone.
 pub(crate) fn mix_text(text: &str) -> u64 {
-    text.bytes().fold(0x7061_7469_656e_74, |state, byte| {
+    text.bytes().fold(0x0070_6174_6965_6e74, |state, byte| {
         mix(state ^ u64::from(byte))
     })
 }
@@ -41,7 +41,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         let s = &mut self.state;
         let result = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);
         let t = s[1] << 17;
@@ -56,7 +56,7 @@ impl Random {
 
     /// A number from 0 to `limit - 1`; 0 where `limit` is 0. The bias (below 2^-32 for our limits) does not matter here.
     pub fn below(&mut self, limit: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(limit)) >> 64) as u64
+        ((u128::from(self.word()) * u128::from(limit)) >> 64) as u64
     }
 
     /// A number from `low` to `high`, both included.
@@ -77,7 +77,7 @@ impl Random {
     /// Fills `bytes` with noise that no compressor shrinks.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            let word = self.next().to_le_bytes();
+            let word = self.word().to_le_bytes();
             chunk.copy_from_slice(&word[..chunk.len()]);
         }
     }
@@ -91,7 +91,7 @@ mod tests {
     fn the_same_parts_give_the_same_stream_and_others_another() {
         let take = |parts: &[u64]| {
             let mut random = Random::new(parts);
-            [random.next(), random.next(), random.next()]
+            [random.word(), random.word(), random.word()]
         };
         assert_eq!(take(&[1, 2]), take(&[1, 2]));
         assert_ne!(take(&[1, 2]), take(&[2, 1]));

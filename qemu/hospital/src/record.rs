@@ -135,7 +135,7 @@ impl Book {
         } else {
             Flag::Valid
         };
-        let content = random.next();
+        let content = random.word();
         self.records.push(Record {
             kind,
             day,
