@@ -67,7 +67,7 @@ export SOURCE_DATE_EPOCH=1767225600
 export CFLAGS='-O2 -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fcf-protection -fno-plt -ffile-prefix-map=/src=.'
 autoreconf -i
 ./configure --prefix=/usr --sysconfdir=/etc --with-piddir=/run/charon --with-ipsecdir=/bin --localstatedir=/run \\
-    --disable-defaults --enable-monolithic --enable-static --disable-shared --enable-charon --enable-ikev2 $1
+    --with-capabilities=native --disable-defaults --enable-monolithic --enable-static --disable-shared --enable-charon --enable-ikev2 $1
 # libtool knows static programs only at a fixed address; this makes them static programs at any address
 cat > /src/cc <<'END'
 #!/bin/bash
