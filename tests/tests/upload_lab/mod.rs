@@ -217,7 +217,7 @@ impl Running {
 }
 
 /// Longest wait for something that is bound to happen.
-const EVENT_LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
+pub const EVENT_LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -296,7 +296,12 @@ impl<'a> Sender<'a> {
     }
 
     async fn failed(&mut self, name: BundleName, failure: &Failure) {
-        self.report.failed(&name, &failure.words(), failure.kind());
+        let concern = match failure.scope() {
+            Scope::Bundle => Some(name.clone()),
+            Scope::Server => None,
+        };
+        self.report
+            .failed(&name, concern, &failure.words(), failure.kind());
         match failure.scope() {
             Scope::Bundle => {
                 let (pace, due) = self

@@ -5,6 +5,17 @@ use super::spool::Queued;
 use crate::runtime::{Runtime, chain};
 use bundle::BundleName;
 use serde_json::json;
+use std::collections::BTreeMap;
+
+/// What a problem concerns: one bundle, or (`None`) every one.
+type Concern = Option<BundleName>;
+
+struct Problem {
+    kind: Kind,
+    reason: String,
+    /// The last refusal in the trail. It outlives other reasons, so that two that alternate are told once each time.
+    told: Option<String>,
+}
 
 pub struct Report<'a> {
     runtime: &'a Runtime,
@@ -12,9 +23,7 @@ pub struct Report<'a> {
     queued_bytes: u64,
     delivered: u64,
     current: Option<(String, u64)>,
-    problem: Option<(Kind, String)>,
-    /// The refusal that the trail has last, until a bundle is delivered.
-    told: Option<String>,
+    problems: BTreeMap<Concern, Problem>,
 }
 
 impl<'a> Report<'a> {
@@ -25,22 +34,20 @@ impl<'a> Report<'a> {
             queued_bytes: 0,
             delivered: 0,
             current: None,
-            problem: None,
-            told: None,
+            problems: BTreeMap::new(),
         }
     }
 
     pub fn queue(&mut self, queue: &[Queued]) {
         self.queued = queue.len();
         self.queued_bytes = queue.iter().map(|queued| queued.size).sum();
-        if queue.is_empty() {
-            self.current = None;
-            self.problem = None;
-        }
+        let waits = |name: &BundleName| queue.iter().any(|queued| queued.name == *name);
+        self.problems
+            .retain(|concern, _| concern.as_ref().map_or(!queue.is_empty(), waits));
         self.publish();
     }
 
-    /// A chunk was acknowledged, or a question is about to be asked.
+    /// A chunk was acknowledged, or the first one is about to be sent.
     pub fn progress(&mut self, name: &BundleName, offset: u64) {
         self.runtime.alive();
         self.current = Some((name.to_string(), offset));
@@ -50,36 +57,48 @@ impl<'a> Report<'a> {
     pub fn delivered(&mut self, name: &BundleName) {
         self.delivered += 1;
         self.current = None;
-        if let Some((_, problem)) = self.problem.take() {
-            self.runtime
-                .log(&format!("delivering again with {name}; before: {problem}"));
+        let own = self.problems.remove(&Some(name.clone()));
+        if let Some(problem) = self.problems.remove(&None).or(own) {
+            self.runtime.log(&format!(
+                "delivering again with {name}; before: {}",
+                problem.reason
+            ));
         }
-        self.told = None;
     }
 
-    pub fn failed(&mut self, name: &BundleName, reason: &str, kind: Kind) {
+    pub fn failed(&mut self, name: &BundleName, concern: Concern, reason: &str, kind: Kind) {
         self.current = None;
-        let new = self
-            .problem
+        let before = self.problems.remove(&concern);
+        if before
             .as_ref()
-            .is_none_or(|(_, problem)| problem != reason);
-        self.problem = Some((kind, reason.to_owned()));
-        self.publish();
-        if new {
+            .is_none_or(|problem| problem.reason != reason)
+        {
             self.runtime
                 .log(&format!("{name} is not delivered: {reason}"));
         }
-        if kind == Kind::Refused && self.told.as_deref() != Some(reason) {
+        let mut told = before.and_then(|problem| problem.told);
+        if kind == Kind::Refused && told.as_deref() != Some(reason) {
             let fields = json!({ "bundle": name.to_string(), "reason": reason });
             match self.runtime.audit("upload-refused", fields) {
-                Ok(_) => self.told = Some(reason.to_owned()),
+                Ok(_) => told = Some(reason.to_owned()),
                 Err(error) => self.runtime.log(&chain(&error)),
             }
         }
+        self.problems.insert(
+            concern,
+            Problem {
+                kind,
+                reason: reason.to_owned(),
+                told,
+            },
+        );
+        self.publish();
     }
 
     fn publish(&self) {
-        let state = match (&self.current, &self.problem, self.queued) {
+        // What concerns every bundle comes first.
+        let problem = self.problems.values().next();
+        let state = match (&self.current, problem, self.queued) {
             (Some(_), ..) => "sending",
             (None, Some(_), _) => "waiting to try again",
             (None, None, 0) => "all delivered",
@@ -95,9 +114,9 @@ impl<'a> Report<'a> {
             status["bundle"] = json!(bundle);
             status["bundle_bytes_sent"] = json!(offset);
         }
-        if let Some((kind, problem)) = &self.problem {
-            status["problem"] = json!(problem);
-            status["advice"] = json!(match kind {
+        if let Some(problem) = problem {
+            status["problem"] = json!(problem.reason);
+            status["advice"] = json!(match problem.kind {
                 Kind::Passing => "it is tried again by itself; look at the tunnel if it lasts",
                 Kind::Refused => "ask the data centre; it is tried again by itself every minute",
             });
