@@ -97,13 +97,18 @@ impl Services {
             fs::create_dir_all(folder)?;
         }
         let share = hospital.share.display();
+        let cards = self.settings.cards.iter();
+        let address = cards
+            .map(|card| card.address.as_str())
+            .collect::<Vec<_>>()
+            .join(" ");
         // SMB 3 with encryption and signing only, as the box asks for; whatever is mounted is read-only.
         fs::write(
             "/run/smb.conf",
             format!(
                 "[global]\nserver role = standalone server\nserver min protocol = SMB3\nserver smb encrypt = required\n\
              server signing = mandatory\nrestrict anonymous = 2\nmap to guest = never\ndisable netbios = yes\n\
-             smb ports = 445\nload printers = no\nprinting = bsd\nlog level = 1\nunix charset = UTF-8\nmangled names = no\n\
+             bind interfaces only = yes\ninterfaces = 127.0.0.1 {address}\nsmb ports = 445\nload printers = no\nprinting = bsd\nlog level = 1\nunix charset = UTF-8\nmangled names = no\n\
              [store]\npath = {share}\nread only = yes\nvalid users = {user}\n",
             ),
         )?;
@@ -163,7 +168,7 @@ impl Services {
         fs::write("/etc/exports", exports)?;
         fs::create_dir_all("/var/lib/nfs/v4recovery")?;
         run("exportfs", &["-ra"])?;
-        let exportd = spawn("nfsv4.exportd", &["--foreground"])?;
+        let exportd = spawn("rpc.mountd", &["--foreground", "--no-nfs-version", "3"])?;
         // A grace period makes no sense for a server that remembers nothing.
         fs::write("/proc/fs/nfsd/nfsv4gracetime", "10")
             .or_else(|_| Ok::<(), std::io::Error>(()))?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -70,14 +71,16 @@ pub fn start(settings: &DatacentreSettings) -> Result<Vec<Child>, Box<dyn Error>
         run("modprobe", &[module])?;
     }
     fs::write("/run/strongswan.conf", CONFIGURATION)?;
+    // Its process number goes there.
+    fs::create_dir_all("/run/charon")?;
     let _ = fs::remove_file(SOCKET);
     let mut command = Command::new(Path::new(SETTINGS).join("bin/charon"));
     command
         .env("STRONGSWAN_CONF", "/run/strongswan.conf")
         .stdin(Stdio::null());
     let charon = command.spawn()?;
-    await_until("charon has its control socket", || {
-        Path::new(SOCKET).exists()
+    await_until("charon listens on its control socket", || {
+        UnixStream::connect(SOCKET).is_ok()
     })?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
