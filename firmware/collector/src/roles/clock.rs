@@ -1,7 +1,0 @@
-//! Role `clock`.
-
-use crate::runtime::Runtime;
-
-pub fn run(_runtime: Runtime) -> Result<(), Box<dyn std::error::Error>> {
-    Err("role clock is not built yet".into())
-}
