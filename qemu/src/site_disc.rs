@@ -94,7 +94,7 @@ impl SiteDisc {
             std::fs::copy(source, files.join(name)).map_err(failed(source))?;
         }
         let image = folder.join(format!("{name}.iso"));
-        disc::make(&files, "SITE", &image).map_err(DiscError::Burn)?;
+        disc::make(&files, "COLLECTOR", &image).map_err(DiscError::Burn)?;
         Ok(image)
     }
 }
