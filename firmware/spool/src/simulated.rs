@@ -61,6 +61,11 @@ impl Simulated {
         self.with(|state| state.free_bytes = Some(bytes));
     }
 
+    /// Whether the mains have failed.
+    pub fn is_dead(&self) -> bool {
+        self.with(|state| state.dead())
+    }
+
     /// Number of changing operations so far.
     pub fn steps(&self) -> u64 {
         self.with(|state| state.steps)
