@@ -160,3 +160,24 @@ fn two_bundles_of_the_same_draft_share_no_ciphertext() {
     let tail = |bytes: &[u8]| bytes[bytes.len() - 64..].to_vec();
     assert_ne!(tail(&one), tail(&two));
 }
+
+#[test]
+fn a_bundle_of_the_first_version_still_opens() {
+    let opener = Opener::from_pem(
+        include_bytes!("../../testdata/recipient.pem"),
+        include_bytes!("../../testdata/recipient.key"),
+    );
+    let trust = Trust::from_pem(include_bytes!("../../testdata/sealing-ca.pem")).unwrap();
+    let bytes = include_bytes!("../../testdata/box-1-0000000001.cms");
+    let content = UnverifiedBundle::parse(bytes).unwrap().decrypt(&opener.unwrap()).unwrap();
+    let opened = content.verify(&trust, &name(1)).unwrap();
+    let entries: Vec<(&[u8], &[u8])> =
+        opened.entries().map(|(named, content)| (&named.path[..], content)).collect();
+    assert_eq!(
+        entries,
+        [
+            (&b"0000001_20110701_OMP-11_1"[..], &b"MSH|^~\\&|\r"[..]),
+            (b"\x8a\xb3", b"\x1b$B4\x1b(B"),
+        ]
+    );
+}
