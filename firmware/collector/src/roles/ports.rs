@@ -1,7 +1,0 @@
-//! Role `ports`.
-
-use crate::runtime::Runtime;
-
-pub fn run(_runtime: Runtime) -> Result<(), Box<dyn std::error::Error>> {
-    Err("role ports is not built yet".into())
-}
