@@ -420,3 +420,30 @@ fn heads_without_end_are_refused() {
     let long = "x".repeat(20_000);
     assert_eq!(raw.tus("HEAD", PATH, &[("X-Long", &long)], b"").status, 431);
 }
+
+#[test]
+fn an_upload_that_nobody_continued_for_a_week_is_given_up_and_a_younger_one_is_kept() {
+    let (lab, server, mut raw) = connected();
+    let second = "north-1-0000000002.cms";
+    raw.announce(FIRST, b"abcd");
+    raw.announce(second, b"wxyz");
+    drop(server);
+    let partial = lab.store().join(".partial").join(BOX);
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(8 * 24 * 3600);
+    for ending in ["info", "data"] {
+        let file = std::fs::File::options()
+            .write(true)
+            .open(partial.join(format!("{FIRST}.{ending}")));
+        file.unwrap().set_modified(old).unwrap();
+    }
+    // The search begins with the server.
+    let server = lab.start();
+    server.await_line(&format!("gave up {FIRST}"));
+    let mut raw = Raw::connect(server.address, &lab.sender());
+    assert_eq!(raw.tus("HEAD", PATH, &[], b"").status, 404);
+    assert_eq!(
+        raw.tus("HEAD", &format!("/files/{second}"), &[], b"")
+            .status,
+        200
+    );
+}

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `listener` | connections, mutual TLS, limits |
 //! | `http` | tus 1.0 and the receipts |
+//! | `chunk` | one chunk, from the network to the disk |
 //! | `uploads` | one request at a time for each upload |
 //! | `store` | the disk: layout, durability, crash recovery |
 //!
 //! Trusted: its own files. Boxes are known by certificate and may each do no more than hand in their own bundles.
 
+mod chunk;
 mod http;
 mod listener;
 mod store;
