@@ -144,9 +144,11 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
 
     /// Ends a walk that saw everything: removals are for later, but a mass disappearance is seen here.
     fn conclude(&mut self, walk: &Walk, files: u64) -> Result<Option<u64>, IntakeError> {
-        let count = self
+        let noted = self
             .catalogue
             .end_whole_walk(self.roots[walk.source], walk.number)?;
+        // more than the limit were counted and not noted
+        let count = noted.max(walk.missing_count);
         let suspicious = count > SUSPICIOUS_FILES && count > files / SUSPICIOUS_SHARE;
         let before = {
             let mut report = self.shared.report();
