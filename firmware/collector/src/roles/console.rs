@@ -1,7 +1,0 @@
-//! Role `console`.
-
-use crate::runtime::Runtime;
-
-pub fn run(_runtime: Runtime) -> Result<(), Box<dyn std::error::Error>> {
-    Err("role console is not built yet".into())
-}
