@@ -59,9 +59,15 @@ impl BoxMachine {
     ) -> Result<Self, BoxError> {
         let copy = run.join("box-disk.raw");
         let mut command = Command::new("cp");
-        command.args(["--sparse=always", "--reflink=auto"]).arg(image).arg(&copy);
+        command
+            .args(["--sparse=always", "--reflink=auto"])
+            .arg(image)
+            .arg(&copy);
         process::run(&mut command).map_err(BoxError::Copy)?;
-        let failed = |source| BoxError::Folder { path: run.to_owned(), source };
+        let failed = |source| BoxError::Folder {
+            path: run.to_owned(),
+            source,
+        };
         let variables = run.join("firmware-variables.fd");
         if start == Start::Firmware {
             std::fs::copy(&inputs.firmware_variables, &variables).map_err(failed)?;
@@ -88,14 +94,22 @@ impl BoxMachine {
         self.disc = Some(disc.to_owned());
     }
 
+    /// The drive is empty at the next power-on.
+    pub fn take_disc_out(&mut self) {
+        self.disc = None;
+    }
+
     pub fn power_on(&mut self) -> Result<(), BoxError> {
-        let capture = self.run.join(format!("outside-{}.pcap", self.captures.len() + 1));
+        let capture = self
+            .run
+            .join(format!("outside-{}.pcap", self.captures.len() + 1));
         self.captures.push(capture.clone());
         self.mark();
         let spec = self.spec(capture);
         let words = self.run.join("box-qemu.log");
-        let (machine, _) = Machine::start(&spec, self.accelerator, &self.sockets, &words, &self.serial)
-            .map_err(BoxError::Machine)?;
+        let (machine, _) =
+            Machine::start(&spec, self.accelerator, &self.sockets, &words, &self.serial)
+                .map_err(BoxError::Machine)?;
         self.machine = Some(machine);
         Ok(())
     }
@@ -105,7 +119,10 @@ impl BoxMachine {
         if let Some(machine) = self.machine.take() {
             machine.kill().map_err(BoxError::Machine)?;
         }
-        self.disk.cut(loss).map_err(|source| BoxError::Folder { path: self.run.clone(), source })
+        self.disk.cut(loss).map_err(|source| BoxError::Folder {
+            path: self.run.clone(),
+            source,
+        })
     }
 
     /// From here on waits see only what comes later.
@@ -119,29 +136,47 @@ impl BoxMachine {
     }
 
     /// Waits for an event of this name with the fields wanted, since the last mark.
-    pub fn wait_for(&self, limit: Limit, name: &str, wanted: impl Fn(&Event) -> bool) -> Result<Event, WaitError> {
-        let found = self.serial.wait_for(self.since, limit, &format!("event {name}"), |line| {
-            Event::in_line(line).filter(|event| event.name == name && wanted(event))
-        });
+    pub fn wait_for(
+        &self,
+        limit: Limit,
+        name: &str,
+        wanted: impl Fn(&Event) -> bool,
+    ) -> Result<Event, WaitError> {
+        let found = self
+            .serial
+            .wait_for(self.since, limit, &format!("event {name}"), |line| {
+                Event::in_line(line).filter(|event| event.name == name && wanted(event))
+            });
         found.map(|(event, _)| event)
     }
 
     /// Waits for a line that contains a text, since the last mark.
     pub fn wait_for_line(&self, limit: Limit, text: &str) -> Result<Line, WaitError> {
-        let found = self.serial.wait_for(self.since, limit, &format!("a line with {text:?}"), |line| {
-            line.text.contains(text).then(|| line.clone())
-        });
+        let found = self.serial.wait_for(
+            self.since,
+            limit,
+            &format!("a line with {text:?}"),
+            |line| line.text.contains(text).then(|| line.clone()),
+        );
         found.map(|(line, _)| line)
     }
 
     /// All events since the last mark, up to now.
     pub fn events(&self) -> Vec<Event> {
-        self.serial.lines_from(self.since).iter().filter_map(Event::in_line).collect()
+        self.serial
+            .lines_from(self.since)
+            .iter()
+            .filter_map(Event::in_line)
+            .collect()
     }
 
     /// All events since the first power-on.
     pub fn all_events(&self) -> Vec<Event> {
-        self.serial.lines_from(Cursor::default()).iter().filter_map(Event::in_line).collect()
+        self.serial
+            .lines_from(Cursor::default())
+            .iter()
+            .filter_map(Event::in_line)
+            .collect()
     }
 
     pub fn serial(&self) -> &SerialLog {
@@ -169,18 +204,34 @@ impl BoxMachine {
                 initramfs: self.image.initramfs.clone(),
                 command_line: self.image.command_line.clone(),
             },
-            Start::Firmware => Boot::Firmware { code: self.firmware.0.clone(), variables: self.firmware.1.clone() },
+            Start::Firmware => Boot::Firmware {
+                code: self.firmware.0.clone(),
+                variables: self.firmware.1.clone(),
+            },
         };
         let (lan, wan) = self.ends.clone();
         Spec {
             name: "box",
             memory_mib: MEMORY_MIB,
             boot,
-            drives: vec![Drive { file: self.disk.address(), access: Access::WriteBack }],
+            drives: vec![Drive {
+                file: self.disk.address(),
+                access: Access::WriteBack,
+            }],
             disc: self.disc.clone(),
             nics: vec![
-                Nic { name: "lan", mac: BOX_LAN_MAC, end: lan, capture: None },
-                Nic { name: OUTSIDE, mac: BOX_WAN_MAC, end: wan, capture: Some(capture) },
+                Nic {
+                    name: "lan",
+                    mac: BOX_LAN_MAC,
+                    end: lan,
+                    capture: None,
+                },
+                Nic {
+                    name: OUTSIDE,
+                    mac: BOX_WAN_MAC,
+                    end: wan,
+                    capture: Some(capture),
+                },
             ],
             agent: false,
             usb: true,

@@ -8,7 +8,10 @@ use std::process::Command;
 pub fn make(folder: &Path, volume: &str, image: &Path) -> Result<(), ProcessError> {
     let _ = std::fs::remove_file(image);
     let mut command = Command::new("xorriso");
-    command.args(["-as", "mkisofs", "-quiet", "-R", "-J", "-V", volume, "-o"]).arg(image).arg(folder);
+    command
+        .args(["-as", "mkisofs", "-quiet", "-R", "-J", "-V", volume, "-o"])
+        .arg(image)
+        .arg(folder);
     process::run(&mut command).map(drop)
 }
 

@@ -32,7 +32,8 @@ const FIRST_MODULES: &[&str] = &[
     "overlay",
 ];
 /// The quietest console that still shows what goes wrong.
-const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=4 panic=-1 rdinit=/init ipv6.disable=1 mitigations=off";
+const COMMAND_LINE: &str =
+    "console=ttyS0 quiet loglevel=4 panic=-1 rdinit=/init ipv6.disable=1 mitigations=off";
 /// Room in the root disk beyond the files.
 const SPARE_MIB: u64 = 64;
 
@@ -80,10 +81,7 @@ fn kernel_release(root: &Path) -> Result<String, ImageError> {
 fn disk(root: &Path, cache: &Path) -> Result<PathBuf, ImageError> {
     let status = root.join("var/lib/dpkg/status");
     let key = Sha256::digest(fs::read(&status).map_err(failed(&status))?);
-    let key: String = key[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let key: String = key[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     let image = cache.join(format!("guest-root-{key}.ext4"));
     if image.exists() {
         return Ok(image);

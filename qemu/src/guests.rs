@@ -4,7 +4,10 @@ use crate::accel::Accelerator;
 use crate::agent::{Agent, AgentError};
 use crate::guest_image::GuestImage;
 use crate::machine::{Access, Boot, Drive, Machine, MachineError, Nic, Spec};
-use crate::network::{BOX_INNER, BOX_LAN, End, GATEWAY, GATEWAY_MAC, HOSPITAL, HOSPITAL_MAC, LAN_PREFIX, RECEIVER, WAN_PREFIX};
+use crate::network::{
+    BOX_INNER, BOX_LAN, End, GATEWAY, GATEWAY_MAC, HOSPITAL, HOSPITAL_MAC, LAN_PREFIX, RECEIVER,
+    WAN_PREFIX,
+};
 use crate::pki::{BOX, GATEWAY_NAME, Pki};
 use crate::serial::SerialLog;
 use crate::site_disc::{PASSWORD, PORT, SHARE, USER};
@@ -44,9 +47,18 @@ pub struct Places<'a> {
 
 impl Guest {
     /// Switches the guest on; [`Agent::wait_until_up`] waits for it.
-    pub fn start(kind: Kind, image: &GuestImage, end: End, places: &Places<'_>, accelerator: Accelerator) -> Result<Self, GuestError> {
+    pub fn start(
+        kind: Kind,
+        image: &GuestImage,
+        end: End,
+        places: &Places<'_>,
+        accelerator: Accelerator,
+    ) -> Result<Self, GuestError> {
         let disk = places.run.join(format!("{}-settings.tar", kind.name));
-        settings_disk(&kind, &disk).map_err(|source| GuestError::Settings { path: disk.clone(), source })?;
+        settings_disk(&kind, &disk).map_err(|source| GuestError::Settings {
+            path: disk.clone(),
+            source,
+        })?;
         let spec = Spec {
             name: kind.name,
             memory_mib: kind.memory_mib,
@@ -56,22 +68,36 @@ impl Guest {
                 command_line: image.command_line.to_owned(),
             },
             drives: [&image.disk, &disk]
-                .map(|file| Drive { file: file.display().to_string(), access: Access::ReadOnly })
+                .map(|file| Drive {
+                    file: file.display().to_string(),
+                    access: Access::ReadOnly,
+                })
                 .into(),
             disc: None,
-            nics: vec![Nic { name: kind.card, mac: kind.mac, end, capture: None }],
+            nics: vec![Nic {
+                name: kind.card,
+                mac: kind.mac,
+                end,
+                capture: None,
+            }],
             agent: true,
             usb: false,
         };
         let path = places.run.join(format!("{}.log", kind.name));
-        let serial = SerialLog::create(kind.name, path.clone()).map_err(|source| GuestError::Settings { path, source })?;
+        let serial = SerialLog::create(kind.name, path.clone())
+            .map_err(|source| GuestError::Settings { path, source })?;
         let words = places.run.join(format!("{}-qemu.log", kind.name));
-        let (machine, stream) =
-            Machine::start(&spec, accelerator, places.sockets, &words, &serial).map_err(GuestError::Machine)?;
+        let (machine, stream) = Machine::start(&spec, accelerator, places.sockets, &words, &serial)
+            .map_err(GuestError::Machine)?;
         // `Spec::agent` is set above, so there is a stream.
         let stream = stream.ok_or(GuestError::NoAgent)?;
-        let agent = Agent::new(kind.name, stream).map_err(|source| GuestError::Settings { path: disk, source })?;
-        Ok(Self { machine, agent, serial })
+        let agent = Agent::new(kind.name, stream)
+            .map_err(|source| GuestError::Settings { path: disk, source })?;
+        Ok(Self {
+            machine,
+            agent,
+            serial,
+        })
     }
 }
 
@@ -83,7 +109,10 @@ pub fn hospital() -> Kind {
         mac: HOSPITAL_MAC,
         settings: Settings {
             name: "hospital".to_owned(),
-            cards: vec![Card { mac: HOSPITAL_MAC.to_owned(), address: format!("{HOSPITAL}/{LAN_PREFIX}") }],
+            cards: vec![Card {
+                mac: HOSPITAL_MAC.to_owned(),
+                address: format!("{HOSPITAL}/{LAN_PREFIX}"),
+            }],
             hospital: Some(HospitalSettings {
                 share: SHARE.into(),
                 user: USER.to_owned(),
@@ -104,10 +133,16 @@ pub struct Shown {
 }
 
 /// The ones that the box expects.
-pub const RIGHT: Shown = Shown { gateway: "ike-datacentre", receiver: "tls-server" };
+pub const RIGHT: Shown = Shown {
+    gateway: "ike-datacentre",
+    receiver: "tls-server",
+};
 
 pub fn datacentre(pki: &Pki, shown: Shown, charon: &Path, program: &Path) -> Kind {
-    let mut files = vec![("bin/charon".to_owned(), charon.to_owned()), ("bin/datacentre".to_owned(), program.to_owned())];
+    let mut files = vec![
+        ("bin/charon".to_owned(), charon.to_owned()),
+        ("bin/datacentre".to_owned(), program.to_owned()),
+    ];
     let mut put = |name: &str, made: &str| {
         files.push((name.to_owned(), pki.file(made)));
         name.to_owned()
@@ -116,15 +151,26 @@ pub fn datacentre(pki: &Pki, shown: Shown, charon: &Path, program: &Path) -> Kin
     let key = put("gateway.key", &format!("{}.key", shown.gateway)).into();
     let authority = put("ike-authority.pem", "ike-ca.pem").into();
     let receive: Vec<String> = [
-        "receive", "--listen", &format!("{RECEIVER}:{PORT}"),
-        "--cert", &put("receiver.pem", &format!("{}.pem", shown.receiver)),
-        "--key", &put("receiver.key", &format!("{}.key", shown.receiver)),
-        "--client-ca", &put("upload-authority.pem", "tls-ca.pem"),
-        "--crl", &put("upload-authority.crl", "tls-crl.pem"),
-        "--receipt-cert", &put("receipt.pem", "receipt.pem"),
-        "--receipt-key", &put("receipt.key", "receipt.key"),
-        "--dir", RECEIVED,
-    ].map(str::to_owned).into();
+        "receive",
+        "--listen",
+        &format!("{RECEIVER}:{PORT}"),
+        "--cert",
+        &put("receiver.pem", &format!("{}.pem", shown.receiver)),
+        "--key",
+        &put("receiver.key", &format!("{}.key", shown.receiver)),
+        "--client-ca",
+        &put("upload-authority.pem", "tls-ca.pem"),
+        "--crl",
+        &put("upload-authority.crl", "tls-crl.pem"),
+        "--receipt-cert",
+        &put("receipt.pem", "receipt.pem"),
+        "--receipt-key",
+        &put("receipt.key", "receipt.key"),
+        "--dir",
+        RECEIVED,
+    ]
+    .map(str::to_owned)
+    .into();
     Kind {
         name: "datacentre",
         memory_mib: 384,
@@ -132,7 +178,10 @@ pub fn datacentre(pki: &Pki, shown: Shown, charon: &Path, program: &Path) -> Kin
         mac: GATEWAY_MAC,
         settings: Settings {
             name: "datacentre".to_owned(),
-            cards: vec![Card { mac: GATEWAY_MAC.to_owned(), address: format!("{GATEWAY}/{WAN_PREFIX}") }],
+            cards: vec![Card {
+                mac: GATEWAY_MAC.to_owned(),
+                address: format!("{GATEWAY}/{WAN_PREFIX}"),
+            }],
             hospital: None,
             datacentre: Some(DatacentreSettings {
                 inner: RECEIVER,

@@ -30,6 +30,7 @@ pub mod scenarios;
 pub mod seed;
 pub mod serial;
 pub mod site_disc;
+pub mod state_image;
 
 use std::path::PathBuf;
 

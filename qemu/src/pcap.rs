@@ -51,17 +51,25 @@ const STRANGERS_SHOWN: usize = 10;
 
 impl Census {
     pub fn add_file(&mut self, path: &Path) -> Result<(), CaptureError> {
-        let bytes = std::fs::read(path).map_err(|source| CaptureError::Read { path: path.to_owned(), source })?;
+        let bytes = std::fs::read(path).map_err(|source| CaptureError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         if bytes.is_empty() {
             return Ok(());
         }
         if bytes.len() < FILE_HEADER_BYTES || bytes[..4] != MAGIC {
-            return Err(CaptureError::NoCapture { path: path.to_owned() });
+            return Err(CaptureError::NoCapture {
+                path: path.to_owned(),
+            });
         }
         let mut rest = &bytes[FILE_HEADER_BYTES..];
         while let Some((header, after)) = rest.split_at_checked(RECORD_HEADER_BYTES) {
-            let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
-            let Some((frame, after)) = after.split_at_checked(length) else { break };
+            let length =
+                u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
+            let Some((frame, after)) = after.split_at_checked(length) else {
+                break;
+            };
             self.add_frame(frame);
             rest = after;
         }
@@ -79,7 +87,13 @@ impl Census {
                 self.bytes_outside_tunnel += frame.len() as u64;
             }
             if self.strangers.len() < STRANGERS_SHOWN {
-                self.strangers.push(frame.iter().take(48).map(|byte| format!("{byte:02x}")).collect());
+                self.strangers.push(
+                    frame
+                        .iter()
+                        .take(48)
+                        .map(|byte| format!("{byte:02x}"))
+                        .collect(),
+                );
             }
         }
     }
@@ -94,11 +108,25 @@ impl Census {
 
     /// How many of these texts went by readably.
     pub fn texts_seen(&self, texts: &[String]) -> usize {
-        let found = |text: &[u8]| !text.is_empty() && self.content.windows(text.len()).any(|window| window == text);
+        let found = |text: &[u8]| {
+            !text.is_empty()
+                && self
+                    .content
+                    .windows(text.len())
+                    .any(|window| window == text)
+        };
         // All planted texts begin alike: where not even the beginning is found, none is.
         let Some(first) = texts.first() else { return 0 };
-        let common = first.len() - first.bytes().rev().take_while(u8::is_ascii_alphanumeric).count();
-        if common > 0 && texts.iter().all(|text| text.starts_with(&first[..common])) && !found(&first.as_bytes()[..common]) {
+        let common = first.len()
+            - first
+                .bytes()
+                .rev()
+                .take_while(u8::is_ascii_alphanumeric)
+                .count();
+        if common > 0
+            && texts.iter().all(|text| text.starts_with(&first[..common]))
+            && !found(&first.as_bytes()[..common])
+        {
             return 0;
         }
         texts.iter().filter(|text| found(text.as_bytes())).count()
@@ -107,19 +135,24 @@ impl Census {
 
 /// Says what a frame is. Only IKE and ESP between the box and its peer have names of their own.
 pub fn classify(frame: &[u8]) -> Class {
-    let Some((ethernet, packet)) = frame.split_at_checked(ETHERNET_BYTES) else { return Class::Other };
+    let Some((ethernet, packet)) = frame.split_at_checked(ETHERNET_BYTES) else {
+        return Class::Other;
+    };
     if ethernet[12..14] == ARP {
         return Class::Arp;
     }
     if ethernet[12..14] != IPV4 || packet.len() < 20 || packet[0] >> 4 != 4 {
         return Class::Other;
     }
-    let address = |at: usize| Ipv4Addr::new(packet[at], packet[at + 1], packet[at + 2], packet[at + 3]);
+    let address =
+        |at: usize| Ipv4Addr::new(packet[at], packet[at + 1], packet[at + 2], packet[at + 3]);
     let ends = (address(12), address(16));
     if ends != (BOX_WAN, GATEWAY) && ends != (GATEWAY, BOX_WAN) {
         return Class::Other;
     }
-    let Some(payload) = packet.get(usize::from(packet[0] & 15) * 4..) else { return Class::Other };
+    let Some(payload) = packet.get(usize::from(packet[0] & 15) * 4..) else {
+        return Class::Other;
+    };
     match packet[9] {
         ESP => Class::Esp,
         UDP if payload.len() >= 8 => {
@@ -137,8 +170,12 @@ pub fn classify(frame: &[u8]) -> Class {
 }
 
 fn sent_by_box(frame: &[u8]) -> bool {
-    let mac = BOX_WAN_MAC.split(':').map(|part| u8::from_str_radix(part, 16).unwrap_or_default());
-    frame.get(6..12).is_some_and(|source| source.iter().copied().eq(mac))
+    let mac = BOX_WAN_MAC
+        .split(':')
+        .map(|part| u8::from_str_radix(part, 16).unwrap_or_default());
+    frame
+        .get(6..12)
+        .is_some_and(|source| source.iter().copied().eq(mac))
 }
 
 /// A capture cannot be used.
@@ -193,7 +230,8 @@ mod tests {
         let elsewhere = packet(BOX_WAN, Ipv4Addr::new(203, 0, 113, 9), ESP, b"....");
         let web = packet(BOX_WAN, GATEWAY, 6, b"GET /");
         let name = packet(BOX_WAN, GATEWAY, UDP, &udp(53, 53, b"?"));
-        let classes = [ike, later, wrapped, esp, elsewhere, web, name].map(|frame| classify(&frame));
+        let classes =
+            [ike, later, wrapped, esp, elsewhere, web, name].map(|frame| classify(&frame));
         use Class::{Esp, Ike, Other};
         assert_eq!(classes, [Ike, Ike, Esp, Esp, Other, Other, Other]);
         assert_eq!(classify(&[0; 5]), Other);
@@ -212,7 +250,10 @@ mod tests {
         std::fs::write(file.path(), &bytes).expect("writes");
         let mut census = Census::default();
         census.add_file(file.path()).expect("reads");
-        assert_eq!((census.frames(Class::Other), census.bytes_outside_tunnel), (1, frame.len() as u64));
+        assert_eq!(
+            (census.frames(Class::Other), census.bytes_outside_tunnel),
+            (1, frame.len() as u64)
+        );
         let texts = ["PLANTED-6", "PLANTED-7"].map(str::to_owned);
         assert_eq!(census.texts_seen(&texts), 1);
         assert_eq!(census.texts_seen(&["ABSENT-1".to_owned()]), 0);
@@ -222,6 +263,9 @@ mod tests {
     fn a_file_that_is_no_capture_is_refused() {
         let file = tempfile::NamedTempFile::new().expect("file");
         std::fs::write(file.path(), [0; 64]).expect("writes");
-        assert!(matches!(Census::default().add_file(file.path()), Err(CaptureError::NoCapture { .. })));
+        assert!(matches!(
+            Census::default().add_file(file.path()),
+            Err(CaptureError::NoCapture { .. })
+        ));
     }
 }

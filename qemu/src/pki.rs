@@ -17,7 +17,17 @@ pub struct Pki {
 impl Pki {
     pub fn make(datacentre: &Path, folder: PathBuf) -> Result<Self, ProcessError> {
         let mut command = Command::new(datacentre);
-        command.args(["ca", "--box", BOX, "--tunnel-host", GATEWAY_NAME, "--receive-host", RECEIVER_NAME]).arg(&folder);
+        command
+            .args([
+                "ca",
+                "--box",
+                BOX,
+                "--tunnel-host",
+                GATEWAY_NAME,
+                "--receive-host",
+                RECEIVER_NAME,
+            ])
+            .arg(&folder);
         process::run(&mut command)?;
         Ok(Self { folder })
     }

@@ -47,10 +47,28 @@ impl Comparison {
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { hospital, restored, identical, lost, different, invented, duplicated, bundles, .. } = self;
-        write!(f, "{hospital} files in the hospital, {restored} restored from {bundles} bundles: {identical} identical, ")?;
-        write!(f, "{lost} lost, {different} different, {invented} invented, {duplicated} duplicated")?;
-        self.complaints.iter().try_for_each(|complaint| write!(f, "; {complaint}"))
+        let Self {
+            hospital,
+            restored,
+            identical,
+            lost,
+            different,
+            invented,
+            duplicated,
+            bundles,
+            ..
+        } = self;
+        write!(
+            f,
+            "{hospital} files in the hospital, {restored} restored from {bundles} bundles: {identical} identical, "
+        )?;
+        write!(
+            f,
+            "{lost} lost, {different} different, {invented} invented, {duplicated} duplicated"
+        )?;
+        self.complaints
+            .iter()
+            .try_for_each(|complaint| write!(f, "; {complaint}"))
     }
 }
 
@@ -86,46 +104,89 @@ impl Restorer {
         }
     }
 
+    /// Opens from now on with the key of this recipient.
+    pub fn use_recipient(&mut self, pki: &Pki, name: &str) {
+        let [certificate, key, _] = &mut self.keys;
+        *certificate = pki.file(&format!("{name}.pem"));
+        *key = pki.file(&format!("{name}.key"));
+    }
+
     /// The folder with the restored store of the box.
     pub fn folder(&self) -> PathBuf {
         self.restored.join(BOX)
     }
 
     /// Opens the bundles in the archive and compares what is restored with the hospital's digest.
-    pub fn compare(&mut self, bundles: &[u8], hospital: &[String]) -> Result<Comparison, RestoreError> {
+    pub fn compare(
+        &mut self,
+        bundles: &[u8],
+        hospital: &[String],
+    ) -> Result<Comparison, RestoreError> {
         fs::create_dir_all(&self.received).map_err(|source| failed(&self.received, source))?;
         if !bundles.is_empty() {
-            tar::Archive::new(bundles).unpack(&self.received).map_err(|source| failed(&self.received, source))?;
+            tar::Archive::new(bundles)
+                .unpack(&self.received)
+                .map_err(|source| failed(&self.received, source))?;
         }
         let complaints = self.open()?;
         let store = self.folder();
         fs::create_dir_all(&store).map_err(|source| failed(&store, source))?;
         let mut text = Vec::new();
-        hospital::digest(&store, &mut text).map_err(|fault| RestoreError::Digest(fault.to_string()))?;
+        hospital::digest(&store, &mut text)
+            .map_err(|fault| RestoreError::Digest(fault.to_string()))?;
         let text = String::from_utf8_lossy(&text);
         let mut comparison = compare_digests(hospital, text.lines());
         comparison.duplicated = self.duplicated;
         comparison.complaints = complaints;
-        let entries = fs::read_dir(&self.received).map_err(|source| failed(&self.received, source))?;
-        comparison.bundles = entries.flatten().filter(|entry| is_bundle(&entry.path())).count() as u64;
+        let entries =
+            fs::read_dir(&self.received).map_err(|source| failed(&self.received, source))?;
+        comparison.bundles = entries
+            .flatten()
+            .filter(|entry| is_bundle(&entry.path()))
+            .count() as u64;
         Ok(comparison)
     }
 
     fn open(&mut self) -> Result<Vec<String>, RestoreError> {
         let [certificate, key, trust] = &self.keys;
         let mut command = Command::new(&self.program);
-        command.arg("open").arg("--cert").arg(certificate).arg("--key").arg(key).arg("--trust").arg(trust);
-        command.arg("--in").arg(&self.received).arg("--out").arg(&self.restored).arg("--report").arg(&self.report);
-        let output = command.stdin(Stdio::null()).output().map_err(|source| failed(&self.program, source))?;
+        command
+            .arg("open")
+            .arg("--cert")
+            .arg(certificate)
+            .arg("--key")
+            .arg(key)
+            .arg("--trust")
+            .arg(trust);
+        command
+            .arg("--in")
+            .arg(&self.received)
+            .arg("--out")
+            .arg(&self.restored)
+            .arg("--report")
+            .arg(&self.report);
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|source| failed(&self.program, source))?;
         // Status 1 means that something was refused or is missing; the report says what.
         if !matches!(output.status.code(), Some(0 | 1)) {
-            return Err(RestoreError::Open(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+            return Err(RestoreError::Open(
+                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            ));
         }
         let bytes = fs::read(&self.report).map_err(|source| failed(&self.report, source))?;
         let report: Report = serde_json::from_slice(&bytes).map_err(RestoreError::Report)?;
         self.duplicated += report.unchanged;
-        let lists = [("gap", &report.gaps), ("refused", &report.refused), ("fault", &report.faults)];
-        Ok(lists.iter().flat_map(|(what, list)| list.iter().map(move |item| format!("{what} {item}"))).collect())
+        let lists = [
+            ("gap", &report.gaps),
+            ("refused", &report.refused),
+            ("fault", &report.faults),
+        ];
+        Ok(lists
+            .iter()
+            .flat_map(|(what, list)| list.iter().map(move |item| format!("{what} {item}")))
+            .collect())
     }
 }
 
@@ -134,13 +195,24 @@ fn is_bundle(path: &Path) -> bool {
 }
 
 /// Compares digests: paths of the hospital's are below the share, of the restored ones below their root's name.
-fn compare_digests<'a>(hospital: &'a [String], restored: impl Iterator<Item = &'a str>) -> Comparison {
+fn compare_digests<'a>(
+    hospital: &'a [String],
+    restored: impl Iterator<Item = &'a str>,
+) -> Comparison {
     let mut comparison = Comparison::default();
-    let mut there: BTreeMap<&str, &str> = restored.filter_map(split).map(|(content, path)| (path, content)).collect();
+    let mut there: BTreeMap<&str, &str> = restored
+        .filter_map(split)
+        .map(|(content, path)| (path, content))
+        .collect();
     comparison.restored = there.len() as u64;
     for (content, path) in hospital.iter().filter_map(|line| split(line)) {
-        let Some(path) = collected_path(path) else { continue };
-        if path.split('/').any(|name| ssmix2::ignored(name.as_bytes()).is_some()) {
+        let Some(path) = collected_path(path) else {
+            continue;
+        };
+        if path
+            .split('/')
+            .any(|name| ssmix2::ignored(name.as_bytes()).is_some())
+        {
             comparison.ignored += 1;
             continue;
         }
@@ -157,7 +229,10 @@ fn compare_digests<'a>(hospital: &'a [String], restored: impl Iterator<Item = &'
 
 /// A digest's line, `<sha256> <bytes> <path>`, as content and path. What is no file has no digest.
 fn split(line: &str) -> Option<(&str, &str)> {
-    let (content, path) = line.match_indices(' ').nth(1).map(|(at, _)| (&line[..at], &line[at + 1..]))?;
+    let (content, path) = line
+        .match_indices(' ')
+        .nth(1)
+        .map(|(at, _)| (&line[..at], &line[at + 1..]))?;
     (!content.starts_with("other")).then_some((content, path))
 }
 
@@ -170,7 +245,10 @@ fn collected_path(path: &str) -> Option<String> {
 }
 
 fn failed(path: &Path, source: io::Error) -> RestoreError {
-    RestoreError::File { path: path.to_owned(), source }
+    RestoreError::File {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// The comparison could not be made.
@@ -214,20 +292,44 @@ mod tests {
 
     #[test]
     fn the_same_files_under_the_names_of_their_roots_are_complete() {
-        let comparison = judged(&["aa 1 std/1/x", "bb 2 dpc/y"], &["bb 2 dpc/y", "aa 1 standardized/1/x"]);
+        let comparison = judged(
+            &["aa 1 std/1/x", "bb 2 dpc/y"],
+            &["bb 2 dpc/y", "aa 1 standardized/1/x"],
+        );
         assert!(comparison.complete(), "{comparison}");
     }
 
     #[test]
     fn each_way_of_being_wrong_is_counted_by_its_name() {
-        let comparison = judged(&["aa 1 std/x", "bb 2 std/y", "cc 3 std/z"], &["aa 1 standardized/x", "b0 2 standardized/y", "dd 4 dpc/w"]);
-        assert_eq!((comparison.identical, comparison.different, comparison.lost, comparison.invented), (1, 1, 1, 1));
+        let comparison = judged(
+            &["aa 1 std/x", "bb 2 std/y", "cc 3 std/z"],
+            &["aa 1 standardized/x", "b0 2 standardized/y", "dd 4 dpc/w"],
+        );
+        assert_eq!(
+            (
+                comparison.identical,
+                comparison.different,
+                comparison.lost,
+                comparison.invented
+            ),
+            (1, 1, 1, 1)
+        );
         assert!(!comparison.complete());
     }
 
     #[test]
     fn files_outside_the_roots_and_ignored_ones_are_not_asked_for() {
-        let comparison = judged(&["aa 1 tx/x", "bb 2 std/Thumbs.db", "other - std/link"], &[]);
-        assert_eq!((comparison.hospital, comparison.ignored, comparison.complete()), (0, 1, true));
+        let comparison = judged(
+            &["aa 1 tx/x", "bb 2 std/Thumbs.db", "other - std/link"],
+            &[],
+        );
+        assert_eq!(
+            (
+                comparison.hospital,
+                comparison.ignored,
+                comparison.complete()
+            ),
+            (0, 1, true)
+        );
     }
 }

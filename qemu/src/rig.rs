@@ -17,6 +17,7 @@ use crate::process::ProcessError;
 use crate::restore::{Comparison, RestoreError, Restorer};
 use crate::serial::WaitError;
 use crate::site_disc::{DiscError, ROOTS, SHARE, SiteDisc};
+use crate::state_image::StateImageError;
 use crate::{Inputs, pcap};
 use lab_guest::{Action, Answer, Service};
 use std::io;
@@ -37,7 +38,75 @@ pub struct Setting {
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { start: Start::Direct, shown: RIGHT, disk: None }
+        Self {
+            start: Start::Direct,
+            shown: RIGHT,
+            disk: None,
+        }
+    }
+}
+
+/// An empty folder for the run, and one for its sockets.
+fn run_folder(inputs: &Inputs, name: &str) -> Result<(PathBuf, tempfile::TempDir), LabError> {
+    let run = inputs.target.join("lab").join(name);
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| LabError::Folder { path, source }
+    };
+    if run.exists() {
+        std::fs::remove_dir_all(&run).map_err(failed(&run))?;
+    }
+    std::fs::create_dir_all(&run).map_err(failed(&run))?;
+    // Socket paths have at most 107 bytes: the run folder's own may be too long.
+    let sockets = tempfile::Builder::new()
+        .prefix("lab-")
+        .tempdir()
+        .map_err(failed(&run))?;
+    Ok((run, sockets))
+}
+
+/// A box alone, with cables that lead nowhere.
+pub struct Lonely {
+    pub collector: BoxMachine,
+    pub pki: Pki,
+    run: PathBuf,
+    // The sockets vanish last.
+    _sockets: tempfile::TempDir,
+}
+
+impl Lonely {
+    /// Prepares a box without a disc; it stays off.
+    pub fn new(inputs: &Inputs, name: &str) -> Result<Self, LabError> {
+        let (run, sockets) = run_folder(inputs, name)?;
+        let pki = Pki::make(&inputs.programs.datacentre, run.join("pki")).map_err(LabError::Pki)?;
+        let ends = (
+            cable(sockets.path(), "lan").1,
+            cable(sockets.path(), "wan").1,
+        );
+        let disk = &inputs.image.disk;
+        let collector = BoxMachine::new(
+            inputs,
+            Start::Direct,
+            disk,
+            &run,
+            sockets.path(),
+            ends,
+            accel::best(),
+        )
+        .map_err(LabError::Box)?;
+        Ok(Self {
+            collector,
+            pki,
+            run,
+            _sockets: sockets,
+        })
+    }
+
+    /// Puts this disc into the drive for the next power-on.
+    pub fn commission(&mut self, disc: &SiteDisc, name: &str) -> Result<(), LabError> {
+        let image = disc.burn(&self.run, name).map_err(LabError::Disc)?;
+        self.collector.load_disc(&image);
+        Ok(())
     }
 }
 
@@ -56,34 +125,65 @@ pub struct Lab {
 impl Lab {
     /// Prepares everything and switches the two guests on; the box stays off.
     pub fn start(inputs: &Inputs, name: &str, setting: &Setting) -> Result<Self, LabError> {
-        let run = inputs.target.join("lab").join(name);
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| LabError::Folder { path, source }
-        };
-        if run.exists() {
-            std::fs::remove_dir_all(&run).map_err(failed(&run))?;
-        }
-        std::fs::create_dir_all(&run).map_err(failed(&run))?;
-        // Socket paths have at most 107 bytes: the run folder's own may be too long.
-        let sockets = tempfile::Builder::new().prefix("lab-").tempdir().map_err(failed(&run))?;
+        let (run, sockets) = run_folder(inputs, name)?;
         let accelerator = accel::best();
         let pki = Pki::make(&inputs.programs.datacentre, run.join("pki")).map_err(LabError::Pki)?;
-        let image = guest_image::build(&inputs.guest_root, &inputs.programs.lab_guest, &inputs.cache, &run)
-            .map_err(LabError::Image)?;
+        let image = guest_image::build(
+            &inputs.guest_root,
+            &inputs.programs.lab_guest,
+            &inputs.cache,
+            &run,
+        )
+        .map_err(LabError::Image)?;
         let (lan_hospital, lan_box) = cable(sockets.path(), "lan");
         let (wan_gateway, wan_box) = cable(sockets.path(), "wan");
-        let places = Places { run: &run, sockets: sockets.path() };
-        let hospital = Guest::start(guests::hospital(), &image, lan_hospital, &places, accelerator).map_err(LabError::Guest)?;
-        let kind = guests::datacentre(&pki, setting.shown, &inputs.charon, &inputs.programs.datacentre);
-        let datacentre = Guest::start(kind, &image, wan_gateway, &places, accelerator).map_err(LabError::Guest)?;
+        let places = Places {
+            run: &run,
+            sockets: sockets.path(),
+        };
+        let hospital = Guest::start(
+            guests::hospital(),
+            &image,
+            lan_hospital,
+            &places,
+            accelerator,
+        )
+        .map_err(LabError::Guest)?;
+        let kind = guests::datacentre(
+            &pki,
+            setting.shown,
+            &inputs.charon,
+            &inputs.programs.datacentre,
+        );
+        let datacentre = Guest::start(kind, &image, wan_gateway, &places, accelerator)
+            .map_err(LabError::Guest)?;
         let disk = setting.disk.as_ref().unwrap_or(&inputs.image.disk);
         let ends = (lan_box, wan_box);
-        let mut collector =
-            BoxMachine::new(inputs, setting.start, disk, &run, sockets.path(), ends, accelerator).map_err(LabError::Box)?;
-        collector.load_disc(&SiteDisc::right(&pki).burn(&run, "site").map_err(LabError::Disc)?);
+        let mut collector = BoxMachine::new(
+            inputs,
+            setting.start,
+            disk,
+            &run,
+            sockets.path(),
+            ends,
+            accelerator,
+        )
+        .map_err(LabError::Box)?;
+        collector.load_disc(
+            &SiteDisc::right(&pki)
+                .burn(&run, "site")
+                .map_err(LabError::Disc)?,
+        );
         let restorer = Restorer::new(inputs, &pki, &run);
-        Ok(Self { hospital, datacentre, collector, pki, run, restorer, _sockets: sockets })
+        Ok(Self {
+            hospital,
+            datacentre,
+            collector,
+            pki,
+            run,
+            restorer,
+            _sockets: sockets,
+        })
     }
 
     /// The folder with everything that this run leaves behind.
@@ -92,33 +192,110 @@ impl Lab {
     }
 
     /// The hospital's share holds a generated store, and is exported by both protocols. Gives the planted markers.
-    pub fn hospital_opens_with(&mut self, seed: u64, files: u64, markers: u64) -> Result<Vec<String>, LabError> {
-        self.hospital.agent.wait_until_up().map_err(LabError::Agent)?;
-        let action = Action::Generate { folder: SHARE.into(), seed, files, markers };
-        let (_, text) = self.hospital.agent.ask(&action, &[]).map_err(LabError::Agent)?;
+    pub fn hospital_opens_with(
+        &mut self,
+        seed: u64,
+        files: u64,
+        markers: u64,
+    ) -> Result<Vec<String>, LabError> {
+        self.hospital
+            .agent
+            .wait_until_up()
+            .map_err(LabError::Agent)?;
+        let action = Action::Generate {
+            folder: SHARE.into(),
+            seed,
+            files,
+            markers,
+        };
+        let (_, text) = self
+            .hospital
+            .agent
+            .ask(&action, &[])
+            .map_err(LabError::Agent)?;
         for root in ROOTS {
-            let action = Action::MakeFolder { path: Path::new(SHARE).join(root.path) };
-            self.hospital.agent.ask(&action, &[]).map_err(LabError::Agent)?;
+            let action = Action::MakeFolder {
+                path: Path::new(SHARE).join(root.path),
+            };
+            self.hospital
+                .agent
+                .ask(&action, &[])
+                .map_err(LabError::Agent)?;
         }
         for service in [Service::Smb, Service::Nfs] {
-            self.hospital.agent.start(service).map_err(LabError::Agent)?;
+            self.hospital
+                .agent
+                .start(service)
+                .map_err(LabError::Agent)?;
         }
-        Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
+        Ok(String::from_utf8_lossy(&text)
+            .lines()
+            .map(str::to_owned)
+            .collect())
     }
 
     /// The data centre's tunnel end, clock and receiver run.
     pub fn datacentre_opens(&mut self) -> Result<(), LabError> {
-        self.datacentre.agent.wait_until_up().map_err(LabError::Agent)?;
+        self.datacentre
+            .agent
+            .wait_until_up()
+            .map_err(LabError::Agent)?;
         for service in [Service::Receive, Service::Time, Service::Tunnel] {
-            self.datacentre.agent.start(service).map_err(LabError::Agent)?;
+            self.datacentre
+                .agent
+                .start(service)
+                .map_err(LabError::Agent)?;
         }
         Ok(())
     }
 
+    /// The data centre shows these certificates from now on.
+    pub fn datacentre_shows(&mut self, shown: Shown) -> Result<(), LabError> {
+        for (name, made) in [("gateway", shown.gateway), ("receiver", shown.receiver)] {
+            for ending in ["pem", "key"] {
+                let file = self.pki.file(&format!("{made}.{ending}"));
+                let content = std::fs::read(&file)
+                    .map_err(|source| LabError::Folder { path: file, source })?;
+                let place = Path::new(lab_guest::SETTINGS).join(format!("{name}.{ending}"));
+                self.datacentre
+                    .agent
+                    .write(&place, &content)
+                    .map_err(LabError::Agent)?;
+            }
+        }
+        for service in [Service::Receive, Service::Tunnel] {
+            self.datacentre
+                .agent
+                .start(service)
+                .map_err(LabError::Agent)?;
+        }
+        Ok(())
+    }
+
+    /// Puts this disc into the box's drive for the next power-on.
+    pub fn commission(&mut self, disc: &SiteDisc, name: &str) -> Result<(), LabError> {
+        let image = disc.burn(&self.run, name).map_err(LabError::Disc)?;
+        self.collector.load_disc(&image);
+        Ok(())
+    }
+
+    /// The data centre opens with this recipient's key: a name that `datacentre ca` gives.
+    pub fn open_with(&mut self, recipient: &str) {
+        self.restorer.use_recipient(&self.pki, recipient);
+    }
+
     /// The hospital's system goes on writing: new, changed and removed files.
     pub fn hospital_writes(&mut self, seed: u64, changes: u64) -> Result<Answer, LabError> {
-        let action = Action::Change { folder: SHARE.into(), seed, changes };
-        self.hospital.agent.ask(&action, &[]).map(|(answer, _)| answer).map_err(LabError::Agent)
+        let action = Action::Change {
+            folder: SHARE.into(),
+            seed,
+            changes,
+        };
+        self.hospital
+            .agent
+            .ask(&action, &[])
+            .map(|(answer, _)| answer)
+            .map_err(LabError::Agent)
     }
 
     pub fn box_boots(&mut self) -> Result<(), LabError> {
@@ -131,25 +308,40 @@ impl Lab {
     }
 
     pub fn wait_for(&self, limit: Limit, name: &str) -> Result<Event, LabError> {
-        self.collector.wait_for(limit, name, |_| true).map_err(LabError::Wait)
+        self.collector
+            .wait_for(limit, name, |_| true)
+            .map_err(LabError::Wait)
     }
 
     /// The line to the data centre is cut on its far side: the box's own card keeps its carrier.
     pub fn set_outside_line(&mut self, state: LinkState) -> Result<(), LabError> {
-        self.datacentre.machine.set_link(OUTSIDE, state).map_err(|source| LabError::Guest(GuestError::Machine(source)))
+        self.datacentre
+            .machine
+            .set_link(OUTSIDE, state)
+            .map_err(|source| LabError::Guest(GuestError::Machine(source)))
     }
 
     /// Opens everything that the data centre has received and compares it with the hospital's store as it is now.
     pub fn compare(&mut self) -> Result<Comparison, LabError> {
         let received = Path::new(RECEIVED).join(BOX);
-        let bundles = match self.datacentre.agent.ask(&Action::Pack { folder: received }, &[]) {
+        let bundles = match self
+            .datacentre
+            .agent
+            .ask(&Action::Pack { folder: received }, &[])
+        {
             Ok((_, archive)) => archive,
             // Nothing has come yet, so the box has no folder there.
             Err(AgentError::Failed { .. }) => Vec::new(),
             Err(other) => return Err(LabError::Agent(other)),
         };
-        let lines = self.hospital.agent.digest(Path::new(SHARE)).map_err(LabError::Agent)?;
-        self.restorer.compare(&bundles, &lines).map_err(LabError::Restore)
+        let lines = self
+            .hospital
+            .agent
+            .digest(Path::new(SHARE))
+            .map_err(LabError::Agent)?;
+        self.restorer
+            .compare(&bundles, &lines)
+            .map_err(LabError::Restore)
     }
 
     /// Waits until the restored store equals the hospital's; looks after each delivery.
@@ -160,18 +352,28 @@ impl Lab {
             if comparison.complete() {
                 return Ok(comparison);
             }
-            let delivered = |events: &[Event]| events.iter().filter(|event| event.name == DELIVERED).count();
+            let delivered = |events: &[Event]| {
+                events
+                    .iter()
+                    .filter(|event| event.name == DELIVERED)
+                    .count()
+            };
             let now = delivered(&self.collector.events());
             if now > seen {
                 seen = now;
                 continue;
             }
             let mut count = 0;
-            let next = self.collector.serial().wait_for(self.collector.since(), DELIVERY, "one more bundle delivered", |line| {
-                let is_one = Event::in_line(line).is_some_and(|event| event.name == DELIVERED);
-                count += usize::from(is_one);
-                (is_one && count > seen).then_some(())
-            });
+            let next = self.collector.serial().wait_for(
+                self.collector.since(),
+                DELIVERY,
+                "one more bundle delivered",
+                |line| {
+                    let is_one = Event::in_line(line).is_some_and(|event| event.name == DELIVERED);
+                    count += usize::from(is_one);
+                    (is_one && count > seen).then_some(())
+                },
+            );
             match next {
                 Ok(_) => seen += 1,
                 Err(source) => return Err(LabError::NotRestored { comparison, source }),
@@ -192,7 +394,10 @@ impl Lab {
 /// A story stopped here.
 #[derive(Debug)]
 pub enum LabError {
-    Folder { path: PathBuf, source: io::Error },
+    Folder {
+        path: PathBuf,
+        source: io::Error,
+    },
     Pki(ProcessError),
     Image(ImageError),
     Disc(DiscError),
@@ -202,7 +407,11 @@ pub enum LabError {
     Wait(WaitError),
     Capture(pcap::CaptureError),
     Restore(RestoreError),
-    NotRestored { comparison: Comparison, source: WaitError },
+    StateImage(StateImageError),
+    NotRestored {
+        comparison: Comparison,
+        source: WaitError,
+    },
     /// The story went its way and ended wrongly.
     Untrue(String),
 }
@@ -220,7 +429,10 @@ impl std::fmt::Display for LabError {
             Self::Wait(source) => source.fmt(f),
             Self::Capture(_) => write!(f, "the capture cannot be read"),
             Self::Restore(_) => write!(f, "what was received cannot be opened"),
-            Self::NotRestored { comparison, .. } => write!(f, "the restored store is not the hospital's ({comparison})"),
+            Self::StateImage(_) => write!(f, "cannot make a disk with little room"),
+            Self::NotRestored { comparison, .. } => {
+                write!(f, "the restored store is not the hospital's ({comparison})")
+            }
             Self::Untrue(what) => f.write_str(what),
         }
     }
@@ -238,6 +450,7 @@ impl std::error::Error for LabError {
             Self::Box(source) => Some(source),
             Self::Capture(source) => Some(source),
             Self::Restore(source) => Some(source),
+            Self::StateImage(source) => Some(source),
             Self::NotRestored { source, .. } => Some(source),
             Self::Wait(_) | Self::Untrue(_) => None,
         }

@@ -1,7 +1,10 @@
 //! The commissioning disc of the lab's box: the right one, from which scenarios make wrong ones.
 
 use crate::disc;
-use crate::network::{BOX_INNER, BOX_LAN, BOX_LAN_MAC, BOX_WAN, BOX_WAN_MAC, GATEWAY, HOSPITAL, LAN_PREFIX, RECEIVER, WAN_PREFIX};
+use crate::network::{
+    BOX_INNER, BOX_LAN, BOX_LAN_MAC, BOX_WAN, BOX_WAN_MAC, GATEWAY, HOSPITAL, LAN_PREFIX, RECEIVER,
+    WAN_PREFIX,
+};
 use crate::pki::{BOX, GATEWAY_NAME, Pki, RECEIVER_NAME};
 use crate::process::ProcessError;
 use std::io;
@@ -19,17 +22,42 @@ pub const PORT: u16 = 8443;
 pub struct Root {
     pub name: &'static str,
     kind: &'static str,
-    mount: &'static str,
+    pub mount: &'static str,
     pub path: &'static str,
 }
 
 /// Two protocols, four kinds; the facility is the generator's default one.
 pub const ROOTS: &[Root] = &[
-    Root { name: "standardized", kind: "ssmix2-standardized", mount: "emr", path: "std" },
-    Root { name: "extended", kind: "ssmix2-extended", mount: "emr", path: "ext" },
-    Root { name: "dpc", kind: "dpc", mount: "claims", path: "dpc" },
-    Root { name: "receipt", kind: "receipt", mount: "claims", path: "receipt" },
-    Root { name: "samples", kind: "ssmix2-standardized", mount: "emr", path: "samples" },
+    Root {
+        name: "standardized",
+        kind: "ssmix2-standardized",
+        mount: "emr",
+        path: "std",
+    },
+    Root {
+        name: "extended",
+        kind: "ssmix2-extended",
+        mount: "emr",
+        path: "ext",
+    },
+    Root {
+        name: "dpc",
+        kind: "dpc",
+        mount: "claims",
+        path: "dpc",
+    },
+    Root {
+        name: "receipt",
+        kind: "receipt",
+        mount: "claims",
+        path: "receipt",
+    },
+    Root {
+        name: "samples",
+        kind: "ssmix2-standardized",
+        mount: "emr",
+        path: "samples",
+    },
 ];
 
 /// What goes onto a disc.
@@ -58,13 +86,22 @@ const FILES: &[(&str, &str)] = &[
 impl SiteDisc {
     /// The disc with which everything works.
     pub fn right(pki: &Pki) -> Self {
-        let files = FILES.iter().map(|(name, made)| ((*name).to_owned(), pki.file(made))).collect();
-        Self { text: text(), files }
+        let files = FILES
+            .iter()
+            .map(|(name, made)| ((*name).to_owned(), pki.file(made)))
+            .collect();
+        Self {
+            text: text(),
+            files,
+        }
     }
 
     /// The same with one piece of its text exchanged, which must be there.
     pub fn with(mut self, old: &str, new: &str) -> Self {
-        assert!(self.text.contains(old), "the lab's site.toml has no {old:?}");
+        assert!(
+            self.text.contains(old),
+            "the lab's site.toml has no {old:?}"
+        );
         self.text = self.text.replacen(old, new, 1);
         self
     }
@@ -168,7 +205,12 @@ period-seconds = 2
 "#
     );
     for root in ROOTS {
-        let Root { name, kind, mount, path } = root;
+        let Root {
+            name,
+            kind,
+            mount,
+            path,
+        } = root;
         text.push_str(&format!(
             "\n[[source]]\nname = \"{name}\"\nkind = \"{kind}\"\nmount = \"{mount}\"\npath = \"{path}\"\n"
         ));

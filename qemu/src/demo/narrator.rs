@@ -8,7 +8,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long a line may be awaited before the wait is begun anew; nothing depends on it.
-const NEXT_LINE: Limit = Limit { name: "NEXT_LINE", duration: Duration::from_secs(3_600) };
+const NEXT_LINE: Limit = Limit {
+    name: "NEXT_LINE",
+    duration: Duration::from_secs(3_600),
+};
 /// How long the box may be off before the log is looked at again.
 const OFF: Duration = Duration::from_millis(200);
 
@@ -22,7 +25,10 @@ static VOICE: Mutex<()> = Mutex::new(());
 
 impl Narrator {
     pub fn new() -> Self {
-        Self { begun: Instant::now(), colours: std::io::stdout().is_terminal() }
+        Self {
+            begun: Instant::now(),
+            colours: std::io::stdout().is_terminal(),
+        }
     }
 
     pub fn scene(&self, title: &str) {
@@ -64,7 +70,9 @@ fn line(begun: Instant, text: &str) {
 }
 
 fn say(text: &str) {
-    let _voice = VOICE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _voice = VOICE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     println!("{text}");
 }
 
@@ -74,7 +82,11 @@ fn retold(event: &Event) -> Option<String> {
         "boot" => "box: up".to_owned(),
         "commissioned" => "box: commissioning disc accepted".to_owned(),
         "configuration-refused" => "box: configuration refused".to_owned(),
-        "source-missing" => format!("box: {} is missing: {}", event.text("source"), event.text("reason")),
+        "source-missing" => format!(
+            "box: {} is missing: {}",
+            event.text("source"),
+            event.text("reason")
+        ),
         "source-returned" => format!("box: {} is back", event.text("source")),
         "sealed" => format!(
             "box: sealed {} entries into {} ({} bytes)",
@@ -84,8 +96,16 @@ fn retold(event: &Event) -> Option<String> {
         ),
         "delivered" => format!("box: delivered {}, receipt verified", event.text("bundle")),
         "erased" => format!("box: erased {} from the spool", event.text("bundle")),
-        "upload-refused" => format!("box: {} waits: {}", event.text("bundle"), event.text("reason")),
-        "tunnel-up" => format!("box: tunnel up, {}; {}", event.text("ike"), event.text("esp")),
+        "upload-refused" => format!(
+            "box: {} waits: {}",
+            event.text("bundle"),
+            event.text("reason")
+        ),
+        "tunnel-up" => format!(
+            "box: tunnel up, {}; {}",
+            event.text("ike"),
+            event.text("esp")
+        ),
         "tunnel-down" => format!("box: tunnel down: {}", event.text("reason")),
         "usb-refused" => format!(
             "box: USB device {}:{} of class {} at {} refused",

@@ -18,7 +18,12 @@ pub struct Report {
 impl Report {
     pub fn begin(inputs: &Inputs) -> Self {
         let now = Instant::now();
-        Self { folder: inputs.target.join("demo"), begun: now, last: now, seconds: Map::new() }
+        Self {
+            folder: inputs.target.join("demo"),
+            begun: now,
+            last: now,
+            seconds: Map::new(),
+        }
     }
 
     /// A part of the story has ended.
@@ -29,7 +34,11 @@ impl Report {
 
     pub fn rows(mut self) -> Rows {
         self.seconds.insert("total".to_owned(), tenths(self.begun));
-        Rows { folder: self.folder, seconds: self.seconds, rows: Vec::new() }
+        Rows {
+            folder: self.folder,
+            seconds: self.seconds,
+            rows: Vec::new(),
+        }
     }
 }
 
@@ -53,18 +62,31 @@ pub struct Rows {
 
 impl Rows {
     pub fn count(&mut self, title: &'static str, key: &'static str, count: u64, holds: bool) {
-        self.rows.push(Row { title, key, count, holds });
+        self.rows.push(Row {
+            title,
+            key,
+            count,
+            holds,
+        });
     }
 
     /// Writes the report and gives the verdict.
     pub fn finish(self) -> Result<Verdict, (PathBuf, io::Error)> {
-        let mut values: Map<String, Value> = self.rows.iter().map(|row| (row.key.to_owned(), row.count.into())).collect();
-        let verdict = Verdict { rows: self.rows, seconds: self.seconds };
+        let mut values: Map<String, Value> = self
+            .rows
+            .iter()
+            .map(|row| (row.key.to_owned(), row.count.into()))
+            .collect();
+        let verdict = Verdict {
+            rows: self.rows,
+            seconds: self.seconds,
+        };
         values.insert("seconds".to_owned(), Value::Object(verdict.seconds.clone()));
         values.insert("good".to_owned(), verdict.good().into());
         let path = self.folder.join("report.json");
         let text = format!("{:#}\n", Value::Object(values));
-        let written = std::fs::create_dir_all(&self.folder).and_then(|()| std::fs::write(&path, text));
+        let written =
+            std::fs::create_dir_all(&self.folder).and_then(|()| std::fs::write(&path, text));
         written.map(|()| verdict).map_err(|error| (path, error))
     }
 }
@@ -89,8 +111,20 @@ impl fmt::Display for Verdict {
         }
         writeln!(f)?;
         for (phase, seconds) in &self.seconds {
-            writeln!(f, "  {:<46} {seconds:>10} s", format!("time: {}", phase.replace('_', " ")))?;
+            writeln!(
+                f,
+                "  {:<46} {seconds:>10} s",
+                format!("time: {}", phase.replace('_', " "))
+            )?;
         }
-        write!(f, "\n{}", if self.good() { "Everything held." } else { "Something did not hold: see above." })
+        write!(
+            f,
+            "\n{}",
+            if self.good() {
+                "Everything held."
+            } else {
+                "Something did not hold: see above."
+            }
+        )
     }
 }

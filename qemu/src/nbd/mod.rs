@@ -4,8 +4,8 @@
 //!
 //! 1. A request is answered after it has had its whole effect; answers come in the order of the requests.
 //! 2. [`Disk::cut`] comes after QEMU is gone: nothing is written behind it.
-//! 3. A fuse ([`Disk::set_fuse`]) blows once, before the effect of the request that it counts down to; that request is
-//!    never answered, and the waiting side is told.
+//! 3. A fuse ([`Disk::set_fuse`]) blows once, before the effect of the request that it counts down to; from then on
+//!    nothing is answered, as from a drive without power, and the waiting side is told.
 
 mod protocol;
 pub mod volatile;
@@ -117,7 +117,9 @@ fn serve_client(mut stream: UnixStream, shared: &Mutex<State>) -> io::Result<()>
         }
         let mut state = lock(shared);
         if state.fuse_blows(&request) || state.blown {
-            break;
+            drop(state);
+            // An error would be an answer, and the guest would act on it.
+            return io::copy(&mut stream, &mut io::sink()).map(drop);
         }
         let outcome = state.carry_out(&request);
         drop(state);
