@@ -79,7 +79,12 @@ done
 exec gcc \"${arguments[@]}\"
 END
 chmod 755 /src/cc
-make -j$2 CC=/src/cc LDFLAGS='-all-static -Wl,-z,relro,-z,now' LIBS='-lzstd -lz -lm'
+# charon runs as a user of its own with two capabilities; the C library has these calls, but only libcap declares them
+cat > /src/capability.h <<'END'
+int capget(void *header, void *data);
+int capset(void *header, const void *data);
+END
+make -j$2 CC=/src/cc CPPFLAGS='-include /src/capability.h' LDFLAGS='-all-static -Wl,-z,relro,-z,now' LIBS='-lzstd -lz -lm'
 strip --strip-all -o /src/charon src/charon/charon
 cd /src
 rm -rf strongswan
