@@ -331,8 +331,7 @@ impl Listener {
 fn last_words(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     text.lines()
-        .filter(|line| !line.contains("warning"))
-        .last()
+        .rfind(|line| !line.contains("warning"))
         .unwrap_or("it said nothing")
         .to_owned()
 }

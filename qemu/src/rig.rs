@@ -376,7 +376,10 @@ impl Lab {
             );
             match next {
                 Ok(_) => seen += 1,
-                Err(source) => return Err(LabError::NotRestored { comparison, source }),
+                Err(source) => {
+                    let (comparison, source) = (Box::new(comparison), Box::new(source));
+                    return Err(LabError::NotRestored { comparison, source });
+                }
             }
         }
     }
@@ -409,8 +412,8 @@ pub enum LabError {
     Restore(RestoreError),
     StateImage(StateImageError),
     NotRestored {
-        comparison: Comparison,
-        source: WaitError,
+        comparison: Box<Comparison>,
+        source: Box<WaitError>,
     },
     /// The story went its way and ended wrongly.
     Untrue(String),
@@ -451,7 +454,7 @@ impl std::error::Error for LabError {
             Self::Capture(source) => Some(source),
             Self::Restore(source) => Some(source),
             Self::StateImage(source) => Some(source),
-            Self::NotRestored { source, .. } => Some(source),
+            Self::NotRestored { source, .. } => Some(source.as_ref()),
             Self::Wait(_) | Self::Untrue(_) => None,
         }
     }
