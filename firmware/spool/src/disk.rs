@@ -23,19 +23,27 @@ pub trait Disk {
     fn free_bytes(&self) -> io::Result<u64>;
 }
 
-/// A directory of the file system.
+/// A directory of the file system, locked: a process that is still ending keeps its successor out.
 pub struct Folder {
     path: PathBuf,
+    folder: File,
 }
 
 /// Bundles are read by the sender's group; nobody else has any right.
 const MODE: u32 = 0o640;
 
 impl Folder {
-    pub fn new(path: &Path) -> Self {
-        Self {
+    /// Opens and locks it. The error kind is `WouldBlock` while another process has it.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let folder = File::open(path)?;
+        rustix::fs::flock(
+            &folder,
+            rustix::fs::FlockOperation::NonBlockingLockExclusive,
+        )?;
+        Ok(Self {
             path: path.to_owned(),
-        }
+            folder,
+        })
     }
 }
 
@@ -85,7 +93,7 @@ impl Disk for Folder {
     }
 
     fn sync_names(&mut self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        self.folder.sync_all()
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

@@ -317,10 +317,10 @@ fn bundles_without_a_head_record_or_with_a_damaged_one_are_refused_not_renumbere
 #[test]
 fn a_real_folder_keeps_the_queue_over_reopening() {
     let folder = tempfile::tempdir().unwrap();
-    let mut spool = Spool::open(spool::Folder::new(folder.path()), "ward-7", 0).unwrap();
+    let mut spool = Spool::open(spool::Folder::open(folder.path()).unwrap(), "ward-7", 0).unwrap();
     spool.append(1, digest(b"sealed"), b"sealed").unwrap();
     drop(spool);
-    let spool = Spool::open(spool::Folder::new(folder.path()), "ward-7", 0).unwrap();
+    let spool = Spool::open(spool::Folder::open(folder.path()).unwrap(), "ward-7", 0).unwrap();
     assert_eq!(
         spool
             .queued()
@@ -329,4 +329,16 @@ fn a_real_folder_keeps_the_queue_over_reopening() {
         ["ward-7-0000000001.cms"]
     );
     assert_eq!(spool.next().previous, Some(digest(b"sealed")));
+}
+
+#[test]
+fn a_second_writer_is_kept_out_while_the_first_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = spool::Folder::open(folder.path()).unwrap();
+    let refused = spool::Folder::open(folder.path())
+        .err()
+        .map(|error| error.kind());
+    assert_eq!(refused, Some(ErrorKind::WouldBlock));
+    drop(first);
+    assert!(spool::Folder::open(folder.path()).is_ok());
 }

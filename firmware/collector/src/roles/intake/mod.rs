@@ -63,7 +63,8 @@ pub fn run(runtime: Runtime) -> Result<(), Box<dyn Error>> {
     let plan = runtime.plan()?;
     let sealer = sealer(&runtime, &plan)?;
     let rule = rule(&runtime, &plan)?;
-    let disk = Folder::new(&runtime.path("/state/spool/bundles"));
+    let disk = Folder::open(&runtime.path("/state/spool/bundles"))
+        .map_err(|error| format!("cannot open and lock the spool: {error}"))?;
     let spool = Spool::open(disk, &plan.box_name, RESERVE_BYTES)?;
     let shared = Shared::new(spool, &plan.sources);
     let world = Surroundings {

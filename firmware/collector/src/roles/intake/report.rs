@@ -155,3 +155,68 @@ impl Pulse {
         (waited > limit).then(|| self.source.load(Ordering::Relaxed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(reason: &str) -> SourceState {
+        SourceState::Missing {
+            reason: reason.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_source_is_reported_missing_once_and_returned_once() {
+        let mut report = Report {
+            sources: vec![SourceReport::default()],
+            ..Report::default()
+        };
+        assert_eq!(report.set_state(0, SourceState::Present), None);
+        assert_eq!(
+            report.set_state(0, missing("not mounted")),
+            Some(Transition::Missing)
+        );
+        assert_eq!(report.set_state(0, missing("no answer")), None);
+        assert_eq!(
+            report.set_state(0, SourceState::Present),
+            Some(Transition::Returned)
+        );
+        assert_eq!(report.set_state(0, SourceState::Present), None);
+    }
+
+    #[test]
+    fn a_share_is_hung_only_while_one_question_stays_unanswered() {
+        let (pulse, limit) = (Pulse::default(), Duration::from_secs(120));
+        let at = Duration::from_secs;
+        assert_eq!(pulse.hung(at(1000), limit), None);
+        pulse.begin(2, at(0));
+        assert_eq!(pulse.hung(at(120), limit), None);
+        assert_eq!(pulse.hung(at(121), limit), Some(2));
+        pulse.begin(2, at(121));
+        assert_eq!(pulse.hung(at(200), limit), None);
+        pulse.end();
+        assert_eq!(pulse.hung(at(9000), limit), None);
+    }
+
+    #[test]
+    fn the_status_says_what_is_wrong_and_counts_deviations_by_kind() {
+        let mut source = SourceReport {
+            name: "wards".to_owned(),
+            state: missing("not mounted"),
+            ..SourceReport::default()
+        };
+        source.count(ssmix2::deviations(ssmix2::Store::Dpc, b"other.txt"));
+        let report = Report {
+            sources: vec![source],
+            ..Report::default()
+        };
+        let status = report.json(2, 300);
+        assert_eq!(status["problem"], "source wards is missing: not mounted");
+        assert_eq!(status["sources"][0]["deviations"]["unknown-name"], 1);
+        assert_eq!(
+            (&status["queued_bundles"], &status["queued_bytes"]),
+            (&2.into(), &300.into())
+        );
+    }
+}
