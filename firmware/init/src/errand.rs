@@ -3,6 +3,8 @@
 //! An errand tells its end by its exit status: 0 is well, an error number of the kernel is that error, and
 //! [`FAULT`] anything else, about which it has printed a line.
 
+use crate::shares::{Failure, FailureKind};
+use crate::supervise::Ending;
 use crate::{enter, log, network, roles, share_options};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use std::path::Path;
@@ -105,14 +107,22 @@ fn status(errno: rustix::io::Errno) -> ExitCode {
 }
 
 /// What an errand's exit status says, or `None` when it went well.
-pub fn failure(ending: crate::supervise::Ending) -> Option<String> {
-    use crate::supervise::Ending;
-    match ending {
-        Ending::Status(0) => None,
-        Ending::Status(status) if status < i32::from(FAULT) => Some(share_options::explain(status)),
-        Ending::Status(_) => Some("see the line before".to_owned()),
-        Ending::Signal(_) => {
-            Some("the server does not answer; the attempt was given up".to_owned())
+pub fn failure(ending: Ending) -> Option<Failure> {
+    let (kind, reason) = match ending {
+        Ending::Status(0) => return None,
+        Ending::Status(status) if status < i32::from(FAULT) => {
+            let kind = if share_options::is_denied(status) {
+                FailureKind::Denied
+            } else {
+                FailureKind::Other
+            };
+            (kind, share_options::explain(status))
         }
-    }
+        Ending::Status(_) => (FailureKind::Other, "see the line before".to_owned()),
+        Ending::Signal(_) => (
+            FailureKind::Other,
+            "the server does not answer; the attempt was given up".to_owned(),
+        ),
+    };
+    Some(Failure { kind, reason })
 }

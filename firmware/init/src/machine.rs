@@ -23,8 +23,10 @@ use sys::watchdog::Watchdog;
 const WATCHDOG_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait of the loop.
 const TURN: Millis = 10_000;
-/// Until the network is tried again where a card was missing.
-const NETWORK_RETRY: Millis = 5_000;
+/// Until the network is tried again where a card was missing: doubled each time up to the longest, because each try
+/// says again what is missing.
+const SHORTEST_NETWORK_REST: Millis = 2_000;
+const LONGEST_NETWORK_REST: Millis = 60_000;
 /// From the request to end until the end is forced, whatever still runs.
 const STOP_LIMIT: Millis = 20_000;
 
@@ -34,6 +36,7 @@ struct Machine {
     share_names: Vec<String>,
     events: VecDeque<Event>,
     network: Network,
+    network_rest: Millis,
     listener: notify::Listener,
     signals: SignalFd,
     buttons: Vec<Button>,
@@ -136,6 +139,7 @@ impl Machine {
             share_names: Vec::new(),
             events: VecDeque::new(),
             network: Network::Idle,
+            network_rest: SHORTEST_NETWORK_REST,
             listener: notify::Listener::open()?,
             signals,
             buttons: buttons(),
@@ -245,7 +249,7 @@ impl Machine {
                 continue;
             }
             let failure = errand::failure(ending);
-            let actions = self.shares.ended(pid, now(), failure.as_deref());
+            let actions = self.shares.ended(pid, now(), failure.as_ref());
             self.act_on_shares(actions);
             self.events.push_back(Event::Ended(pid, ending));
         }
@@ -254,14 +258,14 @@ impl Machine {
     fn act(&mut self, action: Action) {
         match action {
             Action::Start(index) => {
-                let event = match errand::start(&["enter", ROLES[index].name]) {
-                    Ok(child) => Event::Started(index, child.id() as Pid),
-                    Err(error) => Event::NotStarted(index, error.to_string()),
-                };
                 if let Readiness::Makes(socket) = ROLES[index].readiness {
                     // one of its last run would be taken for readiness
                     let _ = std::fs::remove_file(socket);
                 }
+                let event = match errand::start(&["enter", ROLES[index].name]) {
+                    Ok(child) => Event::Started(index, child.id() as Pid),
+                    Err(error) => Event::NotStarted(index, error.to_string()),
+                };
                 self.events.push_back(event);
             }
             Action::Terminate(pid) => signal(pid, Signal::SIGTERM),
@@ -313,21 +317,26 @@ impl Machine {
             Ok(child) => self.network = Network::Running(child.id() as Pid),
             Err(error) => {
                 log::line(&format!("cannot set up the network: {error}"));
-                self.network = Network::RetryAt(now() + NETWORK_RETRY);
+                self.rest_network();
             }
         }
     }
 
     /// With or without a whole network the roles start: what is in the spool is safe, and each says what it misses.
     fn network_ended(&mut self, ending: Ending) {
-        self.network = match ending {
-            Ending::Status(0) => Network::Idle,
-            _ => Network::RetryAt(now() + NETWORK_RETRY),
-        };
+        match ending {
+            Ending::Status(0) => self.network = Network::Idle,
+            _ => self.rest_network(),
+        }
         if !self.supervisor.commissioned() && self.ending.is_none() {
             self.shares = Shares::new(now(), self.share_names.iter().cloned());
             self.events.push_back(Event::Commissioned);
         }
+    }
+
+    fn rest_network(&mut self) {
+        self.network = Network::RetryAt(now() + self.network_rest);
+        self.network_rest = (self.network_rest * 2).min(LONGEST_NETWORK_REST);
     }
 
     fn tend_shares(&mut self) {

@@ -108,6 +108,11 @@ fn nfs() -> Vec<MountOption> {
     ]
 }
 
+/// Whether an error number means that the server does not let us in, so that trying often may lock the account.
+pub fn is_denied(errno: i32) -> bool {
+    matches!(errno, 1 | 13 | 126..=129)
+}
+
 /// What the operator can do about an error number of mounting or looking.
 pub fn explain(errno: i32) -> String {
     let what = match errno {

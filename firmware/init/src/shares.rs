@@ -11,6 +11,9 @@ use crate::supervise::{Millis, Pid};
 const SHORTEST_REST: Millis = 1_000;
 /// A server that comes back is noticed within this.
 const LONGEST_REST: Millis = 30_000;
+/// After a refused login: each further try may count towards the lock of the hospital's account.
+const SHORTEST_DENIED_REST: Millis = 30_000;
+const LONGEST_DENIED_REST: Millis = 600_000;
 /// Between two looks at a mounted share.
 pub const LOOK_PERIOD: Millis = 10_000;
 /// Longest run of an errand: the file systems' own limits (`soft`, see `share_options`) end it before.
@@ -22,6 +25,21 @@ pub const MISSES: u32 = 3;
 pub enum Errand {
     Mount,
     Look,
+}
+
+/// Why an errand failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// For the operator.
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The server does not know us, or does not let us in.
+    Denied,
+    Other,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,17 +155,24 @@ impl Shares {
 
     /// An errand could not be started at all.
     pub fn not_started(&mut self, index: usize, now: Millis, reason: &str) -> Vec<Action> {
-        self.failed(index, now, reason)
+        self.failed(
+            index,
+            now,
+            &Failure {
+                kind: FailureKind::Other,
+                reason: reason.to_owned(),
+            },
+        )
     }
 
     /// A process ended; `failure` is the errand's reason, or `None` when it went well. Not ours: nothing happens.
-    pub fn ended(&mut self, pid: Pid, now: Millis, failure: Option<&str>) -> Vec<Action> {
+    pub fn ended(&mut self, pid: Pid, now: Millis, failure: Option<&Failure>) -> Vec<Action> {
         let is_its = |share: &Share| matches!(share.phase, Phase::Mounting { pid: Some(own), .. } | Phase::Looking { pid: Some(own), .. } if own == pid);
         let Some(index) = self.shares.iter().position(is_its) else {
             return Vec::new();
         };
-        if let Some(reason) = failure {
-            return self.failed(index, now, reason);
+        if let Some(failure) = failure {
+            return self.failed(index, now, failure);
         }
         let share = &mut self.shares[index];
         let was_mounting = matches!(share.phase, Phase::Mounting { .. });
@@ -170,16 +195,21 @@ impl Shares {
         }
     }
 
-    fn failed(&mut self, index: usize, now: Millis, reason: &str) -> Vec<Action> {
+    fn failed(&mut self, index: usize, now: Millis, failure: &Failure) -> Vec<Action> {
+        let reason = failure.reason.as_str();
         let share = &mut self.shares[index];
         // each reason once: a share that is away for a night shall not fill the log
         let is_news = share.reason != reason;
         reason.clone_into(&mut share.reason);
         let mut actions = Vec::new();
         if matches!(share.phase, Phase::Mounting { .. }) {
-            let rest = SHORTEST_REST
+            let (shortest, longest) = match failure.kind {
+                FailureKind::Denied => (SHORTEST_DENIED_REST, LONGEST_DENIED_REST),
+                FailureKind::Other => (SHORTEST_REST, LONGEST_REST),
+            };
+            let rest = shortest
                 .saturating_mul(1 << share.failures.min(10))
-                .min(LONGEST_REST);
+                .min(longest);
             share.failures = share.failures.saturating_add(1);
             share.phase = Phase::Resting { until: now + rest };
             if is_news {
@@ -218,6 +248,13 @@ impl Shares {
 mod tests {
     use super::*;
 
+    fn other(reason: &str) -> Failure {
+        Failure {
+            kind: FailureKind::Other,
+            reason: reason.to_owned(),
+        }
+    }
+
     fn one() -> Shares {
         Shares::new(0, ["data".to_owned()].into_iter())
     }
@@ -241,11 +278,29 @@ mod tests {
         let mut rests = Vec::new();
         for pid in 1..9 {
             run(&mut shares, now, Errand::Mount, pid);
-            shares.ended(pid, now, Some("no route"));
+            shares.ended(pid, now, Some(&other("no route")));
             rests.push(shares.next().unwrap() - now);
             now = shares.next().unwrap();
         }
         assert_eq!(rests, [1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
+    }
+
+    #[test]
+    fn a_refused_login_is_repeated_so_seldom_that_an_account_is_not_locked() {
+        let mut shares = one();
+        let mut now = 0;
+        let denied = Failure {
+            kind: FailureKind::Denied,
+            reason: "access denied".to_owned(),
+        };
+        let mut rests = Vec::new();
+        for pid in 1..8 {
+            run(&mut shares, now, Errand::Mount, pid);
+            shares.ended(pid, now, Some(&denied));
+            rests.push((shares.next().unwrap() - now) / 1000);
+            now = shares.next().unwrap();
+        }
+        assert_eq!(rests, [30, 60, 120, 240, 480, 600, 600]);
     }
 
     #[test]
@@ -255,7 +310,7 @@ mod tests {
         for (pid, reason) in (1..).zip(["no route", "no route", "access denied"]) {
             let now = shares.next().unwrap();
             run(&mut shares, now, Errand::Mount, pid);
-            reports.push(shares.ended(pid, now, Some(reason)).len());
+            reports.push(shares.ended(pid, now, Some(&other(reason))).len());
         }
         assert_eq!(reports, [1, 0, 1]);
     }
@@ -266,7 +321,7 @@ mod tests {
         for miss in 1..=MISSES {
             let now = shares.next().unwrap();
             run(&mut shares, now, Errand::Look, 6);
-            let actions = shares.ended(6, now, Some("input/output error"));
+            let actions = shares.ended(6, now, Some(&other("input/output error")));
             assert_eq!(
                 actions.contains(&Action::Detach(0)),
                 miss == MISSES,
@@ -285,10 +340,14 @@ mod tests {
     fn a_good_look_forgets_the_misses_before_it() {
         let mut shares = mounted();
         for _ in 0..3 {
-            for failure in [Some("lost"), Some("lost"), None] {
+            for failure in [Some(other("lost")), Some(other("lost")), None] {
                 let now = shares.next().unwrap();
                 run(&mut shares, now, Errand::Look, 6);
-                assert!(!shares.ended(6, now, failure).contains(&Action::Detach(0)));
+                assert!(
+                    !shares
+                        .ended(6, now, failure.as_ref())
+                        .contains(&Action::Detach(0))
+                );
             }
         }
         assert!(
@@ -305,7 +364,7 @@ mod tests {
         assert_eq!(shares.tick(ERRAND_LIMIT - 1), []);
         assert_eq!(shares.tick(ERRAND_LIMIT), [Action::Kill(5)]);
         assert_eq!(shares.tick(ERRAND_LIMIT + 1), []);
-        shares.ended(5, ERRAND_LIMIT + 2, Some("killed"));
+        shares.ended(5, ERRAND_LIMIT + 2, Some(&other("killed")));
         let now = shares.next().unwrap();
         run(&mut shares, now, Errand::Mount, 6);
     }
@@ -313,7 +372,7 @@ mod tests {
     #[test]
     fn the_end_of_a_strange_process_changes_nothing() {
         let mut shares = mounted();
-        assert_eq!(shares.ended(99, 1, Some("x")), []);
+        assert_eq!(shares.ended(99, 1, Some(&other("x"))), []);
         assert!(shares.glance().all(|glance| glance.mounted));
     }
 }
