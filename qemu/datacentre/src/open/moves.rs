@@ -38,7 +38,14 @@ impl Move {
             .rposition(|&byte| byte == b'/')
             .map_or(&b""[..], |at| &self.to[..at]);
         tree.make_folder(above)?;
-        tree.rename(&self.from, &self.to)
+        match tree.rename(&self.from, &self.to) {
+            // folders that earlier moves left empty may stand there: the plan moved everything else away
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                tree.delete_empty_folders(&self.to)?;
+                tree.rename(&self.from, &self.to)
+            }
+            done => done,
+        }
     }
 }
 

@@ -80,26 +80,18 @@ impl<'a> Plan<'a> {
     ) -> io::Result<Outcome> {
         self.clear_above(root, path, aside)?;
         let target = join(root, path);
-        let outcome = match self.slot(&target)? {
-            Slot::Absent => Outcome::Written,
-            Slot::Here { object, .. } if object.is_folder => {
-                self.shift(&target, join(&aside.removed, path))?;
-                Outcome::Written
-            }
-            Slot::Here {
-                object,
-                on_disk,
-                digest,
-            } => {
-                if object.bytes == staged.object.bytes
-                    && self.digest(&on_disk, digest)? == staged.digest
-                {
-                    return Ok(Outcome::Unchanged);
-                }
-                self.shift(&target, join(&aside.versions, path))?;
-                Outcome::Replaced
-            }
-        };
+        if let Slot::Here {
+            object,
+            on_disk,
+            digest,
+        } = self.slot(&target)?
+            && !object.is_folder
+            && object.bytes == staged.object.bytes
+            && self.digest(&on_disk, digest)? == staged.digest
+        {
+            return Ok(Outcome::Unchanged);
+        }
+        let outcome = self.vacate(&target, path, aside)?;
         self.moves.push(Move {
             inode: staged.object.inode,
             from: staged.path.clone(),
@@ -114,7 +106,7 @@ impl<'a> Plan<'a> {
         Ok(outcome)
     }
 
-    /// Renames within a root; what is at the new name is set aside.
+    /// Renames a file within a root; what is at the new name is set aside.
     pub fn rename(
         &mut self,
         root: &[u8],
@@ -122,32 +114,27 @@ impl<'a> Plan<'a> {
         to: &[u8],
         aside: &Aside,
     ) -> io::Result<Outcome> {
-        let (source, target) = (join(root, from), join(root, to));
-        if from == to || matches!(self.slot(&source)?, Slot::Absent) {
+        let (mut source, target) = (join(root, from), join(root, to));
+        if from == to || !self.is_file(&source)? {
             return Ok(Outcome::Absent);
         }
-        // a folder cannot go below itself: it cannot have happened at the hospital either
-        if target.starts_with(&join(&source, b"")) {
-            return Ok(Outcome::Absent);
+        let below = |path: &[u8], folder: &[u8]| path.starts_with(&join(folder, b""));
+        if below(&target, &source) || below(&source, &target) {
+            // one stands where the other's folder is: out of the way first
+            let place = join(&aside.versions, from);
+            self.shift(&source, place.clone())?;
+            source = place;
         }
         self.clear_above(root, to, aside)?;
-        if let Slot::Here { object, .. } = self.slot(&target)? {
-            let place = if object.is_folder {
-                &aside.removed
-            } else {
-                &aside.versions
-            };
-            let place = join(place, to);
-            self.shift(&target, place)?;
-        }
+        self.vacate(&target, to, aside)?;
         self.shift(&source, target)?;
         Ok(Outcome::Renamed)
     }
 
-    /// Sets aside what is at `root/path`.
+    /// Sets aside the file at `root/path`. A folder there is not meant: it holds files that were told of since.
     pub fn remove(&mut self, root: &[u8], path: &[u8], aside: &Aside) -> io::Result<Outcome> {
         let target = join(root, path);
-        if matches!(self.slot(&target)?, Slot::Absent) {
+        if !self.is_file(&target)? {
             return Ok(Outcome::Absent);
         }
         self.shift(&target, join(&aside.removed, path))?;
@@ -168,6 +155,38 @@ impl<'a> Plan<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Sets aside what stands at a path: a file as a version, a folder with all that is in it as removed.
+    fn vacate(&mut self, target: &[u8], path: &[u8], aside: &Aside) -> io::Result<Outcome> {
+        let outcome = match self.slot(target)? {
+            Slot::Here { object, .. } if object.is_folder => {
+                self.shift(target, join(&aside.removed, path))?;
+                Outcome::Written
+            }
+            Slot::Here { .. } => {
+                self.shift(target, join(&aside.versions, path))?;
+                Outcome::Replaced
+            }
+            Slot::Absent => Outcome::Written,
+        };
+        // a folder that only comes to be by the moves before has no object to move: its files go one by one
+        for known in self.known_below(target) {
+            let place = [&aside.removed, &b"/"[..], path, &known[target.len()..]].concat();
+            self.shift(&known, place)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Paths below a folder at which the overlay has an object.
+    fn known_below(&self, folder: &[u8]) -> Vec<Vec<u8>> {
+        let below = join(folder, b"");
+        self.overlay
+            .range(below.clone()..)
+            .take_while(|(path, _)| path.starts_with(&below))
+            .filter(|(_, slot)| matches!(slot, Slot::Here { .. }))
+            .map(|(path, _)| path.clone())
+            .collect()
     }
 
     /// Moves what is at a path, and all that the overlay knows below it, to a path where nothing is.
@@ -225,6 +244,10 @@ impl<'a> Plan<'a> {
             },
             None => Slot::Absent,
         })
+    }
+
+    fn is_file(&self, path: &[u8]) -> io::Result<bool> {
+        Ok(matches!(self.slot(path)?, Slot::Here { object, .. } if !object.is_folder))
     }
 
     fn digest(&self, on_disk: &[u8], known: Option<Digest>) -> io::Result<Digest> {

@@ -210,6 +210,17 @@ impl Tree {
         Ok(())
     }
 
+    /// Deletes a folder that holds nothing but empty folders. The kernel refuses to delete any other.
+    pub fn delete_empty_folders(&self, path: &[u8]) -> io::Result<()> {
+        for name in names(&self.listing(path)?)? {
+            self.delete_empty_folders(&[path, b"/", &name].concat())?;
+        }
+        self.forget(path);
+        let (above, name) = split(path);
+        rustix::fs::unlinkat(&*self.folder(above)?, name, AtFlags::REMOVEDIR)?;
+        Ok(())
+    }
+
     fn listing(&self, path: &[u8]) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(
