@@ -244,7 +244,7 @@ fn bundles_found_at_the_start_and_appended_later_get_receipts_and_one_event_each
             (
                 e["event"].clone(),
                 e["bundle"].clone(),
-                e["sequence"].clone(),
+                e["number"].clone(),
             )
         })
         .collect();

@@ -330,7 +330,7 @@ impl<'a> Sender<'a> {
             Delivered::Unsigned => receipt::unsigned_mark(name, bundle.size(), bundle.sha256()),
         };
         let written = self.spool.write_receipt(name, &proof)?;
-        let fields = serde_json::json!({ "bundle": name.to_string(), "sequence": name.sequence() });
+        let fields = serde_json::json!({ "bundle": name.to_string(), "number": name.sequence() });
         self.runtime
             .audit("delivered", fields)
             .map_err(Failure::Audit)?;
