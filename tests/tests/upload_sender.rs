@@ -240,13 +240,7 @@ fn bundles_found_at_the_start_and_appended_later_get_receipts_and_one_event_each
     let told: Vec<_> = rig
         .events()
         .iter()
-        .map(|e| {
-            (
-                e["event"].clone(),
-                e["bundle"].clone(),
-                e["number"].clone(),
-            )
-        })
+        .map(|e| (e["event"].clone(), e["bundle"].clone(), e["number"].clone()))
         .collect();
     let expected: Vec<_> = (1..=4)
         .map(|n| (json!("delivered"), json!(names[n - 1]), json!(n)))
