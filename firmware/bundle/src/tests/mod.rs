@@ -1,5 +1,6 @@
 //! Tests of the whole format, from a draft to a verified bundle, and of what must be refused.
 
+mod forgery;
 mod limits;
 mod refusals;
 mod round_trip;

@@ -169,10 +169,15 @@ fn a_bundle_of_the_first_version_still_opens() {
     );
     let trust = Trust::from_pem(include_bytes!("../../testdata/sealing-ca.pem")).unwrap();
     let bytes = include_bytes!("../../testdata/box-1-0000000001.cms");
-    let content = UnverifiedBundle::parse(bytes).unwrap().decrypt(&opener.unwrap()).unwrap();
+    let content = UnverifiedBundle::parse(bytes)
+        .unwrap()
+        .decrypt(&opener.unwrap())
+        .unwrap();
     let opened = content.verify(&trust, &name(1)).unwrap();
-    let entries: Vec<(&[u8], &[u8])> =
-        opened.entries().map(|(named, content)| (&named.path[..], content)).collect();
+    let entries: Vec<(&[u8], &[u8])> = opened
+        .entries()
+        .map(|(named, content)| (&named.path[..], content))
+        .collect();
     assert_eq!(
         entries,
         [

@@ -27,33 +27,46 @@ impl BoxState {
             .map_err(&failed)?;
         let history = tree.edit(&path_of(&box_name, "history")).map_err(&failed)?;
         let length = history.metadata().map_err(&failed)?.len();
-        // a torn last record was never confirmed: its journal is still there
         let mut state = Self {
             box_name,
             history,
             applied: length / RECORD_BYTES,
         };
-        if state.applied > 0 && state.digest(state.applied)?.is_none() {
-            return Err(state.damaged());
-        }
-        let journal = state.path("journal");
-        if tree.look(&journal).map_err(&failed)?.is_some() {
-            let mut text = String::new();
-            tree.read(&journal)
-                .and_then(|mut file| file.read_to_string(&mut text))
-                .map_err(&failed)?;
-            let journal = Journal::parse(&text).ok_or_else(|| OpenFailure::Journal {
-                box_name: state.box_name.to_string(),
-            })?;
-            if journal.sequence == state.applied + 1 {
-                journal
-                    .execute(tree)
-                    .map_err(output("continue an interrupted run"))?;
-                state.commit(tree, journal.sequence, journal.digest)?;
+        let journal = state.journal(tree)?;
+        // A record that a cut left torn was never confirmed: its journal is still there. Any other damage is not ours.
+        if state.applied > 0 && state.digest(state.applied).is_err() {
+            match &journal {
+                Some(journal) if journal.sequence == state.applied => state.applied -= 1,
+                _ => return Err(state.damaged()),
             }
+        }
+        if let Some(journal) = journal
+            && journal.sequence == state.applied + 1
+        {
+            journal
+                .execute(tree)
+                .map_err(output("continue an interrupted run"))?;
+            state.commit(tree, journal.sequence, journal.digest)?;
         }
         state.clean(tree)?;
         Ok(state)
+    }
+
+    /// The journal of a bundle that was being applied when the last run ended.
+    fn journal(&self, tree: &Tree) -> Result<Option<Journal>, OpenFailure> {
+        let path = self.path("journal");
+        let failed = output("read the journal");
+        if tree.look(&path).map_err(&failed)?.is_none() {
+            return Ok(None);
+        }
+        let mut text = String::new();
+        tree.read(&path)
+            .and_then(|mut file| file.read_to_string(&mut text))
+            .map_err(&failed)?;
+        let damaged = || OpenFailure::Journal {
+            box_name: self.box_name.to_string(),
+        };
+        Journal::parse(&text).map(Some).ok_or_else(damaged)
     }
 
     /// Number of the last applied bundle; 0 for none.
@@ -120,4 +133,47 @@ impl BoxState {
 
 fn path_of(box_name: &BoxName, below: &str) -> Vec<u8> {
     format!(".state/{box_name}/{below}").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::moves::Move;
+    use super::*;
+
+    #[test]
+    fn a_record_torn_by_a_cut_is_written_again_from_the_journal() {
+        for torn in [&b""[..], b"00000000", &[0; RECORD_BYTES as usize]] {
+            // given a cut while the record of bundle 1 was written, before or after its file was moved
+            for moved in [false, true] {
+                let folder = tempfile::tempdir().unwrap();
+                let tree = Tree::open(folder.path()).unwrap();
+                let box_name: BoxName = "box-1".parse().unwrap();
+                drop(BoxState::load(&tree, box_name.clone()).unwrap());
+                tree.create(b"staged").unwrap();
+                let inode = tree.look(b"staged").unwrap().unwrap().inode;
+                let one = Move {
+                    inode,
+                    from: b"staged".to_vec(),
+                    to: b"box-1/dpc/a".to_vec(),
+                };
+                let journal = Journal {
+                    sequence: 1,
+                    digest: Digest::of(b"bundle"),
+                    moves: vec![one],
+                };
+                journal.save(&tree, &path_of(&box_name, "journal")).unwrap();
+                if moved {
+                    journal.execute(&tree).unwrap();
+                }
+                std::fs::write(folder.path().join(".state/box-1/history"), torn).unwrap();
+                // when the next run begins
+                let state = BoxState::load(&tree, box_name).unwrap();
+                // then the bundle is applied
+                assert_eq!(state.applied(), 1);
+                assert_eq!(state.digest(1).unwrap(), Some(Digest::of(b"bundle")));
+                assert!(tree.look(b"box-1/dpc/a").unwrap().is_some());
+                assert!(tree.look(&state.path("journal")).unwrap().is_none());
+            }
+        }
+    }
 }
