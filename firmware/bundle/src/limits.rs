@@ -15,8 +15,9 @@ pub const PART_LIMIT_BYTES: u64 = 8 << 20;
 /// Bytes of a path below its root: Linux' `PATH_MAX` without the final NUL.
 pub const PATH_LIMIT_BYTES: usize = 4095;
 
-/// Bytes of one component of a path: `NAME_MAX` of Linux' file systems.
-pub const COMPONENT_LIMIT_BYTES: usize = 255;
+/// Bytes of one component of a path. A Windows server's name has up to 255 UTF-16 units, each up to 3 bytes of UTF-8 on
+/// the box; Linux' own file systems end at 255 bytes, so that the box sees names that a data centre may not be able to use.
+pub const COMPONENT_LIMIT_BYTES: usize = 765;
 
 /// Bytes of `manifest.p7s`: one signature and its certificates need about 1 KiB.
 pub const SIGNATURE_LIMIT_BYTES: usize = 64 << 10;

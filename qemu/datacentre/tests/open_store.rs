@@ -224,6 +224,28 @@ fn a_rename_of_what_is_not_there_is_a_fault_and_the_rest_is_applied() {
 }
 
 #[test]
+fn a_name_that_this_file_system_does_not_take_is_a_fault_and_the_rest_is_applied() {
+    let long = "\u{60a3}".repeat(200).into_bytes();
+    let mut scene = Scene::new();
+    scene.send(&[
+        added(&long, b"one"),
+        added(b"a_1", b"two"),
+        renamed(b"a_1", &long),
+        added(b"b", b"three"),
+    ]);
+    let report = scene.open();
+    assert_eq!(
+        report
+            .faults
+            .iter()
+            .map(|fault| fault.entry)
+            .collect::<Vec<_>>(),
+        [1, 3]
+    );
+    assert_eq!(scene.store(), tree(&[(b"a_1", b"two"), (b"b", b"three")]));
+}
+
+#[test]
 fn a_file_in_parts_appears_when_it_is_whole() {
     let whole: Vec<u8> = (0..1000u32).flat_map(u32::to_be_bytes).collect();
     let mut scene = Scene::new();

@@ -11,9 +11,13 @@ use std::collections::BTreeSet;
 use std::io::{self, Seek, Write};
 use std::os::unix::fs::FileExt;
 
+/// `NAME_MAX` of Linux' file systems.
+const NAME_LIMIT_BYTES: usize = 255;
+
 const ORPHAN: &str = "a part that continues nothing that is here; its file waits for a new version";
 const BROKEN: &str =
     "the parts together do not have the digest of the whole file; it waits for a new version";
+const LONG_NAME: &str = "its name is longer than this file system takes; its content is in the bundle only, so keep that";
 const NO_RENAME: &str = "there is nothing to rename; a file is missing under its new name";
 
 /// Applies the bundle after the last one.
@@ -99,6 +103,18 @@ impl Work<'_> {
     }
 
     fn entry(&mut self, number: usize, named: &Named, content: &[u8]) -> io::Result<()> {
+        let long = |path: &[u8]| {
+            path.split(|&b| b == b'/')
+                .any(|c| c.len() > NAME_LIMIT_BYTES)
+        };
+        let from = match &named.event {
+            NamedEvent::FlagChanged { from } => from.as_slice(),
+            _ => b"",
+        };
+        if long(&named.path) || long(from) {
+            self.fault(number, LONG_NAME);
+            return Ok(());
+        }
         let name = &self.bundle.manifest().name;
         let source = &self.bundle.manifest().sources[named.source].name;
         let root = format!("{}/{source}", name.box_name()).into_bytes();
