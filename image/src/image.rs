@@ -25,8 +25,6 @@ const BUILT_WITHOUT_HISTORY: u64 = 1_793_491_200;
 /// What the other commands need of an image.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// `target/image`.
-    pub dir: PathBuf,
     /// The kernel as built, for starting without firmware.
     pub kernel: PathBuf,
     /// The compressed root file system.
@@ -272,7 +270,6 @@ fn assemble(cache: &Cache, parts: &Parts, userland_dir: &Path, dir: &Path) -> Re
         efi,
         root_bytes: root.bytes,
         executables: root.executables,
-        dir: dir.to_owned(),
     })
 }
 

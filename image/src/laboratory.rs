@@ -7,10 +7,13 @@ use std::env;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
 use crate::cache::Cache;
 use crate::machine::Machine;
+use crate::root::DebianRoot;
+use crate::{efi, image, step, userland};
 
 /// Programs of the lab that run in its guests.
 const PROGRAMS: [&str; 3] = ["hospital", "datacentre", "lab-guest"];
@@ -69,4 +72,55 @@ pub fn restart_with_machine(cache: &Cache) -> Result<Option<ExitStatus>, Error> 
         .status()
         .map(Some)
         .map_err(|cause| Error::Restart { cause })
+}
+
+/// Builds or finds all of it.
+pub fn prepare(cache: &Cache) -> Result<lab::Inputs, Error> {
+    let image = image::build(cache).map_err(part)?;
+    let machine = Machine::ensure(cache).map_err(part)?;
+    let guest = DebianRoot {
+        name: "guest",
+        packages: lab::guest_image::PACKAGES,
+        sources: &[],
+        customize: "",
+    };
+    let guest = guest.ensure(cache).map_err(part)?;
+    let target = image::target();
+    let programs = userland::build_static(
+        cache,
+        &image::workspace(),
+        &target.join("userland"),
+        &PROGRAMS,
+    )
+    .map_err(part)?;
+    // published samples are not ours to copy into the project; they may lie beside the checkout
+    let beside = image::workspace().join("../shared/samples");
+    let samples = env::var_os("COLLECTOR_SAMPLES").map_or(beside, PathBuf::from);
+    let samples = samples.canonicalize().ok();
+    if samples.is_none() {
+        step::say(
+            "lab",
+            "generated stores only; COLLECTOR_SAMPLES may name a folder with sample stores",
+        );
+    }
+    Ok(lab::Inputs {
+        target,
+        cache: cache.folder().to_owned(),
+        image: lab::BoxImage {
+            kernel: image.kernel,
+            initramfs: image.initramfs,
+            command_line: efi::command_line(),
+            disk: image.disk,
+        },
+        guest_root: guest.path().to_owned(),
+        firmware_code: machine.firmware_code(),
+        firmware_variables: machine.firmware_variables(),
+        charon: image.charon,
+        programs: lab::Programs {
+            hospital: programs.join("hospital"),
+            datacentre: programs.join("datacentre"),
+            lab_guest: programs.join("lab-guest"),
+        },
+        samples,
+    })
 }

@@ -4,7 +4,7 @@
 //! 2. Each program has a wrapper in `host-bin/` that starts it by the root's loader and libraries, so that it sees the host's
 //!    files and devices (`/dev/kvm`, sockets) under their own names.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::cache::Cache;
 use crate::root::{DebianRoot, Error};
@@ -72,11 +72,6 @@ impl Machine {
         self.root.join("host-bin")
     }
 
-    /// One of those programs.
-    pub fn program(&self, name: &str) -> PathBuf {
-        self.programs().join(name)
-    }
-
     /// UEFI firmware without Secure Boot, read-only.
     pub fn firmware_code(&self) -> PathBuf {
         self.root.join("usr/share/OVMF/OVMF_CODE_4M.fd")
@@ -85,10 +80,5 @@ impl Machine {
     /// The empty variable store that goes with it; each machine works on a copy.
     pub fn firmware_variables(&self) -> PathBuf {
         self.root.join("usr/share/OVMF/OVMF_VARS_4M.fd")
-    }
-
-    /// The root folder.
-    pub fn root(&self) -> &Path {
-        &self.root
     }
 }
