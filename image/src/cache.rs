@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::step;
 
+/// End of the name of an entry that is being built.
+const UNFINISHED: &str = ".unfinished";
+
 /// Why the cache cannot be used.
 #[derive(Debug)]
 pub enum Error {
@@ -100,19 +103,8 @@ impl Cache {
         if finished.exists() {
             return Ok(finished);
         }
-        let unfinished = self.dir.join(format!("{kind}-{}.unfinished", key.short()));
-        if unfinished.exists() {
-            step::answer(
-                step::as_root("rm")
-                    .arg("-rf")
-                    .arg("--one-file-system")
-                    .arg(&unfinished),
-            )
-            .map_err(|cause| Error::LeftOver {
-                path: unfinished.clone(),
-                cause,
-            })?;
-        }
+        self.remove_unfinished(kind)?;
+        let unfinished = self.dir.join(format!("{kind}-{}{UNFINISHED}", key.short()));
         fs::create_dir(&unfinished).map_err(|cause| Error::File {
             path: unfinished.clone(),
             cause,
@@ -123,6 +115,36 @@ impl Cache {
             cause,
         })?;
         Ok(finished)
+    }
+
+    /// Removes what interrupted builds of this kind left, whatever their inputs were. The caller holds the kind's lock.
+    fn remove_unfinished(&self, kind: &str) -> Result<(), Error> {
+        let file_error = |cause| Error::File {
+            path: self.dir.clone(),
+            cause,
+        };
+        for entry in fs::read_dir(&self.dir).map_err(file_error)? {
+            let entry = entry.map_err(file_error)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let key = name
+                .strip_prefix(kind)
+                .and_then(|rest| rest.strip_prefix('-')?.strip_suffix(UNFINISHED));
+            // `root-a` must not take what belongs to `root-a-b`
+            if key.is_some_and(|key| {
+                key.len() == Digest::SHORT && key.bytes().all(|byte| byte.is_ascii_hexdigit())
+            }) {
+                step::answer(
+                    step::as_root("rm")
+                        .args(["-rf", "--one-file-system"])
+                        .arg(entry.path()),
+                )
+                .map_err(|cause| Error::LeftOver {
+                    path: entry.path(),
+                    cause,
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Holds a lock until the returned file is dropped.
@@ -164,6 +186,26 @@ mod tests {
             })
             .unwrap();
         assert!(path.join("whole").exists());
+        fs::remove_dir_all(&cache.dir).unwrap();
+    }
+
+    #[test]
+    fn what_an_interrupted_build_left_goes_even_when_its_inputs_changed() {
+        let cache = scratch("left");
+        let _ = cache.entry("thing", &Digest::of(b"old"), |_| Err(Error::NoPlace));
+        let _ = cache.entry("thing-other", &Digest::of(b"old"), |_| Err(Error::NoPlace));
+        cache
+            .entry::<Error>("thing", &Digest::of(b"new"), |_| Ok(()))
+            .unwrap();
+        let names = fs::read_dir(&cache.dir)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name());
+        let left: Vec<_> = names
+            .filter(|name| name.to_string_lossy().ends_with(UNFINISHED))
+            .collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert!(left[0].to_string_lossy().starts_with("thing-other-"));
         fs::remove_dir_all(&cache.dir).unwrap();
     }
 

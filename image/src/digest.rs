@@ -15,6 +15,9 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// Characters of [`Digest::short`].
+    pub const SHORT: usize = 16;
+
     /// Digest of bytes in memory.
     pub fn of(bytes: &[u8]) -> Digest {
         Digest(Sha256::digest(bytes).into())
@@ -35,7 +38,7 @@ impl Digest {
 
     /// The first eight bytes in hex: enough to tell entries of a cache apart.
     pub fn short(&self) -> String {
-        self.to_string()[..16].to_owned()
+        self.to_string()[..Self::SHORT].to_owned()
     }
 }
 
