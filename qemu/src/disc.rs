@@ -4,12 +4,13 @@ use crate::process::{self, ProcessError};
 use std::path::Path;
 use std::process::Command;
 
-/// Makes an ISO 9660 image of a folder's files. Volume name and Joliet, so that every file keeps its name.
+/// Makes an ISO 9660 image of a folder's files. With Joliet, and with Rock Ridge names whose owner and mode are nobody's (`-r`):
+/// keys that only their owner can read here must be readable there.
 pub fn make(folder: &Path, volume: &str, image: &Path) -> Result<(), ProcessError> {
     let _ = std::fs::remove_file(image);
     let mut command = Command::new("xorriso");
     command
-        .args(["-as", "mkisofs", "-quiet", "-R", "-J", "-V", volume, "-o"])
+        .args(["-as", "mkisofs", "-quiet", "-r", "-J", "-V", volume, "-o"])
         .arg(image)
         .arg(folder);
     process::run(&mut command).map(drop)

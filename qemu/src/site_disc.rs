@@ -26,38 +26,28 @@ pub struct Root {
     pub path: &'static str,
 }
 
-/// Two protocols, four kinds; the facility is the generator's default one.
+const fn root(
+    name: &'static str,
+    kind: &'static str,
+    mount: &'static str,
+    path: &'static str,
+) -> Root {
+    Root {
+        name,
+        kind,
+        mount,
+        path,
+    }
+}
+
+/// Two protocols, four kinds; the facility is the generator's default one. The standardized root comes over NFS because
+/// it has names that SMB cannot carry: bytes that are no Unicode.
 pub const ROOTS: &[Root] = &[
-    Root {
-        name: "standardized",
-        kind: "ssmix2-standardized",
-        mount: "emr",
-        path: "std",
-    },
-    Root {
-        name: "extended",
-        kind: "ssmix2-extended",
-        mount: "emr",
-        path: "ext",
-    },
-    Root {
-        name: "dpc",
-        kind: "dpc",
-        mount: "claims",
-        path: "dpc",
-    },
-    Root {
-        name: "receipt",
-        kind: "receipt",
-        mount: "claims",
-        path: "receipt",
-    },
-    Root {
-        name: "samples",
-        kind: "ssmix2-standardized",
-        mount: "emr",
-        path: "samples",
-    },
+    root("standardized", "ssmix2-standardized", "claims", "std"),
+    root("extended", "ssmix2-extended", "emr", "ext"),
+    root("dpc", "dpc", "emr", "dpc"),
+    root("receipt", "receipt", "emr", "receipt"),
+    root("samples", "ssmix2-standardized", "emr", "samples"),
 ];
 
 /// What goes onto a disc.

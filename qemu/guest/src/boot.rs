@@ -56,7 +56,7 @@ pub fn boot() -> Result<Settings, Box<dyn Error>> {
     Ok(settings)
 }
 
-/// The read-only disk under a tmpfs becomes the root.
+/// The read-only disk under a tmpfs becomes the root. It is the root of what NFSv4 clients walk through too, hence the index.
 fn enter_root() -> Outcome {
     for place in ["/disk", "/upper", "/root"] {
         fs::create_dir_all(place)?;
@@ -71,7 +71,7 @@ fn enter_root() -> Outcome {
         "/root",
         "overlay",
         MountFlags::empty(),
-        Some(c"lowerdir=/disk,upperdir=/upper/files,workdir=/upper/work"),
+        Some(c"lowerdir=/disk,upperdir=/upper/files,workdir=/upper/work,index=on,nfs_export=on"),
     )?;
     mount_move("/dev", "/root/dev")?;
     rustix::process::chdir("/root")?;
