@@ -157,7 +157,7 @@ fn nothing_starts_on_a_faulty_disc_even_where_a_good_configuration_is_stored() {
             .replace("box-0001\"", "Box\""),
     );
     let error = machine.boot().unwrap_err();
-    assert_eq!(error, "the configuration is refused for 2 faults");
+    assert_eq!(error, "the configuration is refused, faults: 2");
     assert!(machine.plan().is_none());
     let events = machine.events();
     assert_eq!(names(&events), ["commissioned", "configuration-refused"]);

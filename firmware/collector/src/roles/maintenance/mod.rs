@@ -201,7 +201,7 @@ impl std::fmt::Display for CommissionError {
             Self::Disc(_) => write!(f, "the disc is refused"),
             Self::Faults(faults) => write!(
                 f,
-                "the configuration is refused for {} faults",
+                "the configuration is refused, faults: {}",
                 faults.count()
             ),
             Self::Store(_) => write!(f, "the configuration is not stored"),
