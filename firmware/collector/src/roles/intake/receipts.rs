@@ -100,7 +100,7 @@ pub fn process<D: Disk>(
                 drop(spool);
                 world.audit(
                     "erased",
-                    json!({ "bundle": bundle, "sequence": done.sequence }),
+                    json!({ "bundle": bundle, "number": done.sequence }),
                 )?;
                 erased += 1;
             }

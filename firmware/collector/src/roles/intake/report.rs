@@ -89,11 +89,12 @@ impl Report {
             "queued_bytes": queued_bytes,
             "sources": sources,
         });
-        if let Some(reason) = &self.paused {
-            status["problem"] = reason.as_str().into();
-        } else if !missing.is_empty() {
-            status["problem"] = missing.join("; ").into();
+        if !missing.is_empty() {
             status["advice"] = "check the hospital's share and the network to it".into();
+        }
+        let problems: Vec<String> = self.paused.iter().cloned().chain(missing).collect();
+        if !problems.is_empty() {
+            status["problem"] = problems.join("; ").into();
         }
         status
     }

@@ -81,7 +81,7 @@ fn tell_sealed(
 ) -> Result<(), IntakeError> {
     let mut fields = json!({
         "bundle": spool::bundle_name(box_name.as_str(), intent.sequence),
-        "sequence": intent.sequence,
+        "number": intent.sequence,
         "files": intent.entries,
         "bytes": intent.bytes,
         "sha256": Digest(intent.sha256).to_string(),
