@@ -63,6 +63,7 @@ impl Bench {
             certificate: self.path("pki/recipient.pem"),
             key: self.path("pki/recipient.key"),
             trust: self.path("pki/sealing-ca.pem"),
+            revoked: None,
             input: self.path("sealed"),
             output: self.path("restored"),
         };

@@ -4,10 +4,14 @@ use crate::name::BoxName;
 use crate::signed::SignedError;
 use der::Encode;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
+use webpki::{
+    CertRevocationList, ExpirationPolicy, OwnedCertRevocationList, RevocationCheckDepth,
+    RevocationOptionsBuilder, UnknownStatusPolicy,
+};
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{KeyUsage, SubjectAltName};
@@ -16,8 +20,11 @@ use x509_cert::ext::pkix::{KeyUsage, SubjectAltName};
 /// tools check what we check. Its bytes are those of the OID's value.
 const EMAIL_PROTECTION: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x04];
 
-/// The trusted authorities for the certificates of boxes.
-pub struct Trust(Vec<TrustAnchor<'static>>);
+/// The trusted authorities for the certificates of boxes, and what they have revoked.
+pub struct Trust {
+    anchors: Vec<TrustAnchor<'static>>,
+    lists: Vec<CertRevocationList<'static>>,
+}
 
 /// The file of trusted authorities cannot be used.
 #[derive(Debug)]
@@ -25,6 +32,8 @@ pub enum TrustError {
     Pem(rustls_pki_types::pem::Error),
     Empty,
     Anchor(webpki::Error),
+    NoList,
+    List(webpki::Error),
 }
 
 impl fmt::Display for TrustError {
@@ -36,6 +45,8 @@ impl fmt::Display for TrustError {
                 "the file of trusted authorities holds no CERTIFICATE section"
             ),
             Self::Anchor(_) => write!(f, "a trusted authority's certificate cannot be read"),
+            Self::NoList => write!(f, "the file of revocation lists holds no X509 CRL section"),
+            Self::List(_) => write!(f, "a revocation list cannot be read"),
         }
     }
 }
@@ -44,8 +55,8 @@ impl Error for TrustError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Pem(source) => Some(source),
-            Self::Empty => None,
-            Self::Anchor(source) => Some(source),
+            Self::Empty | Self::NoList => None,
+            Self::Anchor(source) | Self::List(source) => Some(source),
         }
     }
 }
@@ -65,7 +76,26 @@ impl Trust {
         if anchors.is_empty() {
             Err(TrustError::Empty)
         } else {
-            Ok(Self(anchors))
+            Ok(Self {
+                anchors,
+                lists: Vec::new(),
+            })
+        }
+    }
+
+    /// Takes every revocation list of a PEM file. From then on a signer must be on the list of its authority as not
+    /// revoked; one that no list speaks of is refused. A revoked signer's bundles are refused whatever their time,
+    /// because whoever has the key can date back. The lists' own age is for whoever fetches them to watch.
+    pub fn with_revocation_lists(mut self, pem: &[u8]) -> Result<Self, TrustError> {
+        for der in CertificateRevocationListDer::pem_slice_iter(pem) {
+            let der = der.map_err(TrustError::Pem)?;
+            let list = OwnedCertRevocationList::from_der(&der).map_err(TrustError::List)?;
+            self.lists.push(list.into());
+        }
+        if self.lists.is_empty() {
+            Err(TrustError::NoList)
+        } else {
+            Ok(self)
         }
     }
 
@@ -73,14 +103,23 @@ impl Trust {
     pub fn check(&self, certificate: &Certificate, time: u64) -> Result<(), SignedError> {
         let der = CertificateDer::from(certificate.to_der().map_err(SignedError::Certificate)?);
         let end_entity = webpki::EndEntityCert::try_from(&der).map_err(SignedError::Chain)?;
+        let lists: Vec<&CertRevocationList> = self.lists.iter().collect();
+        // without lists there is nothing to build, and nothing is asked for
+        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
+            options
+                .with_depth(RevocationCheckDepth::EndEntity)
+                .with_status_policy(UnknownStatusPolicy::Deny)
+                .with_expiration_policy(ExpirationPolicy::Ignore)
+                .build()
+        });
         end_entity
             .verify_for_usage(
                 webpki::ALL_VERIFICATION_ALGS,
-                &self.0,
+                &self.anchors,
                 &[],
                 UnixTime::since_unix_epoch(Duration::from_secs(time)),
                 webpki::KeyUsage::required(EMAIL_PROTECTION),
-                None,
+                revocation,
                 None,
             )
             .map_err(SignedError::Chain)?;

@@ -34,13 +34,14 @@ fn the_right_certificates_hold_and_the_wrong_ones_do_not() {
     let folder = tempfile::tempdir().unwrap();
     make(folder.path(), &Options::default(), now()).unwrap();
     let crl = ["-CRLfile", "tls-crl.pem", "-crl_check"];
+    let sealing_crl = ["-CRLfile", "sealing-crl.pem", "-crl_check"];
     let (server, client, mail) = ("sslserver", "sslclient", "smimesign");
     for (authority, purpose, name, extra) in [
         ("ike-ca", server, "ike-box", &[][..]),
         ("ike-ca", client, "ike-datacentre", &[]),
         ("tls-ca", server, "tls-server", &crl),
         ("tls-ca", client, "tls-box", &crl),
-        ("sealing-ca", mail, "sealing-box", &[]),
+        ("sealing-ca", mail, "sealing-box", &sealing_crl),
     ] {
         let (authority, right) = (format!("{authority}.pem"), format!("{name}.pem"));
         let judge = |file: &str| {
@@ -91,7 +92,7 @@ fn keys_are_for_their_owner_alone_and_nothing_is_overwritten() {
             }
         }
     }
-    assert_eq!(keys, 28);
+    assert_eq!(keys, 29);
     let before = fs::read(folder.path().join("recipient.key")).unwrap();
     assert!(matches!(
         make(folder.path(), &Options::default(), now()),

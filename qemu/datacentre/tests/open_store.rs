@@ -156,6 +156,27 @@ fn a_damaged_bundle_stays_where_it_is_and_the_right_one_is_taken_later() {
 }
 
 #[test]
+fn a_revoked_signer_and_one_of_another_authority_are_refused() {
+    for (signer, reason) in [
+        ("wrong/sealing-box-revoked", "CertRevoked"),
+        (
+            "wrong/sealing-box",
+            "the signer's certificate is not one of the trusted authority",
+        ),
+    ] {
+        let mut scene = Scene::signed_by(signer);
+        scene.send(&[added(b"a", b"one")]);
+        let report = scene.open();
+        assert!(
+            report.refused[0].reason.contains(reason),
+            "{}",
+            report.refused[0].reason
+        );
+        assert!(scene.below("box-1").is_empty());
+    }
+}
+
+#[test]
 fn what_is_replaced_or_removed_is_kept() {
     let mut scene = Scene::new();
     scene.send(&[

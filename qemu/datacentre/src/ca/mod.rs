@@ -9,10 +9,12 @@
 //! | `tls-server.pem` `.key`, `tls-box.pem` `.key` | receiver (serverAuth) and box (clientAuth) |
 //! | `receipt.pem` `.key` | signs receipts, self-signed: the box pins it |
 //! | `sealing-ca.pem` `.key`, `sealing-box.pem` `.key` | authority and key with which the box signs manifests |
+//! | `sealing-crl.pem`, `sealing-crl.der` | its revocation list, good for a year |
 //! | `recipient.pem` `.key` | RSA, self-signed; the key opens bundles and belongs on the decryption server alone |
 //! | `wrong/` | the same files from other authorities, and the ones below |
 //! | `wrong/*-expired.pem` `.key` | of the right authorities, expired: ike-box, ike-datacentre, tls-box, tls-server, sealing-box |
 //! | `wrong/tls-box-revoked.pem` `.key`, `wrong/tls-server-revoked.pem` `.key` | of the right authority, on its list |
+//! | `wrong/sealing-box-revoked.pem` `.key` | the same for signing manifests |
 //! | `wrong/sealing-other-box.pem` `.key` | of the right authority, for another box |
 //!
 //! Invariants
@@ -185,9 +187,20 @@ pub fn generate(options: &Options, now: u64) -> Result<Vec<Made>, CaError> {
         Kind::Signer,
         valid,
     )?;
+    let revoked_signer = right.sealing.issue(
+        &mut files,
+        "wrong/sealing-box-revoked",
+        box_name,
+        Kind::Signer,
+        valid,
+    )?;
+    let until = now + 365 * DAY;
     right
         .tls
-        .revocation_list(&mut files, "tls-crl", &revoked, now, now + 365 * DAY)?;
+        .revocation_list(&mut files, "tls-crl", &revoked, now, until)?;
+    right
+        .sealing
+        .revocation_list(&mut files, "sealing-crl", &[revoked_signer], now, until)?;
     Ok(files)
 }
 
@@ -255,7 +268,9 @@ fn set(
     issue::receipt(files, &name("receipt"), valid)?;
     issue::recipient(files, &name("recipient"), options.recipient_bits, valid)?;
     if !prefix.is_empty() {
-        tls.revocation_list(files, &name("tls-crl"), &[], now, now + 365 * DAY)?;
+        let until = now + 365 * DAY;
+        tls.revocation_list(files, &name("tls-crl"), &[], now, until)?;
+        sealing.revocation_list(files, &name("sealing-crl"), &[], now, until)?;
     }
     Ok(Authorities { ike, tls, sealing })
 }

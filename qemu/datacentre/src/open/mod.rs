@@ -47,13 +47,15 @@ use std::process::ExitCode;
 use tree::Tree;
 
 const HELP: &str = "\
-usage: datacentre open --cert CERT.pem --key KEY.pem --trust CA.pem --in DIR --out DIR [--report FILE]
+usage: datacentre open --cert CERT.pem --key KEY.pem --trust CA.pem [--revoked CRL.pem] --in DIR --out DIR
+                       [--report FILE]
 
 Opens all bundles (*.cms) below the folder --in, checks them, and restores the hospital's files below --out.
 
   --cert CERT.pem   certificate of a recipient of the bundles
   --key KEY.pem     its RSA key, PKCS #8
   --trust CA.pem    authorities whose certificates may sign bundles, one or more
+  --revoked CRL.pem revocation lists of those authorities; a signer that is on one, or of which none speaks, is refused
   --in DIR          folder with bundles, and its subfolders; nothing in it is changed
   --out DIR         OUT/<box>/<source>/<path>; replaced files in OUT/.versions, removed ones in OUT/.removed
   --report FILE     the result as JSON too
@@ -68,6 +70,8 @@ pub struct Options {
     pub certificate: PathBuf,
     pub key: PathBuf,
     pub trust: PathBuf,
+    /// Revocation lists of the trusted authorities.
+    pub revoked: Option<PathBuf>,
     pub input: PathBuf,
     pub output: PathBuf,
 }
@@ -81,6 +85,7 @@ pub enum OpenFailure {
     },
     Opener(OpenerError),
     Trust(TrustError),
+    Revoked(TrustError),
     List {
         path: PathBuf,
         source: io::Error,
@@ -108,6 +113,7 @@ impl fmt::Display for OpenFailure {
             Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
             Self::Opener(_) => write!(f, "--cert and --key are refused"),
             Self::Trust(_) => write!(f, "--trust is refused"),
+            Self::Revoked(_) => write!(f, "--revoked is refused"),
             Self::List { path, .. } => write!(f, "cannot list {}", path.display()),
             Self::Output { doing, .. } => write!(f, "the output folder: cannot {doing}"),
             Self::Busy(path) => write!(
@@ -138,7 +144,7 @@ impl Error for OpenFailure {
             Self::Read { source, .. } | Self::List { source, .. } => Some(source),
             Self::Output { source, .. } | Self::Report { source, .. } => Some(source),
             Self::Opener(source) => Some(source),
-            Self::Trust(source) => Some(source),
+            Self::Trust(source) | Self::Revoked(source) => Some(source),
             Self::Busy(_) | Self::History { .. } | Self::Journal { .. } => None,
         }
     }
@@ -157,10 +163,16 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&Report)) -> Result<Repor
             source,
         })
     };
+    let mut trust = Trust::from_pem(&read(&options.trust)?).map_err(OpenFailure::Trust)?;
+    if let Some(path) = &options.revoked {
+        trust = trust
+            .with_revocation_lists(&read(path)?)
+            .map_err(OpenFailure::Revoked)?;
+    }
     let keys = Keys {
         opener: Opener::from_pem(&read(&options.certificate)?, &read(&options.key)?)
             .map_err(OpenFailure::Opener)?,
-        trust: Trust::from_pem(&read(&options.trust)?).map_err(OpenFailure::Trust)?,
+        trust,
     };
     fs::create_dir_all(&options.output).map_err(output("make it"))?;
     let tree = Tree::open(&options.output).map_err(output("open it"))?;
@@ -261,7 +273,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn command(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, arguments::Failure> {
     use lexopt::prelude::*;
-    let (mut certificate, mut key, mut trust) = (None, None, None);
+    let (mut certificate, mut key, mut trust, mut revoked) = (None, None, None, None);
     let (mut input, mut output, mut report_file) = (None, None, None);
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
@@ -269,6 +281,7 @@ fn command(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, argume
             Long("cert") => &mut certificate,
             Long("key") => &mut key,
             Long("trust") => &mut trust,
+            Long("revoked") => &mut revoked,
             Long("in") => &mut input,
             Long("out") => &mut output,
             Long("report") => &mut report_file,
@@ -282,6 +295,7 @@ fn command(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, argume
         certificate: need(certificate, "--cert")?,
         key: need(key, "--key")?,
         trust: need(trust, "--trust")?,
+        revoked,
         input: need(input, "--in")?,
         output: need(output, "--out")?,
     };

@@ -72,14 +72,19 @@ pub struct Scene {
 
 impl Scene {
     pub fn new() -> Self {
+        Self::signed_by("sealing-box")
+    }
+
+    /// A box whose signing key and certificate are these.
+    pub fn signed_by(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("in")).unwrap();
         let pem = |name: &str| fs::read(keys().join(name)).unwrap();
         let box_name: BoxName = "box-1".parse().unwrap();
         let recipient = Recipient::from_pem(&pem("recipient.pem")).unwrap();
-        let signer = LocalSigner::from_pem(&pem("sealing-box.key")).unwrap();
-        let sealer =
-            Sealer::new(box_name, vec![recipient], &pem("sealing-box.pem"), signer).unwrap();
+        let signer = LocalSigner::from_pem(&pem(&format!("{name}.key"))).unwrap();
+        let certificate = pem(&format!("{name}.pem"));
+        let sealer = Sealer::new(box_name, vec![recipient], &certificate, signer).unwrap();
         Self {
             folder,
             sealer,
@@ -131,6 +136,7 @@ impl Scene {
             certificate: keys().join("recipient.pem"),
             key: keys().join("recipient.key"),
             trust: keys().join("sealing-ca.pem"),
+            revoked: Some(keys().join("sealing-crl.pem")),
             input: self.input(),
             output: self.output(),
         }
