@@ -10,7 +10,7 @@ use crate::{boot, log, share_options};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use sys::mounts;
+use sys::mounts::{self, MountOption};
 
 pub const LABEL: &str = "COLLECTOR";
 const DESCRIPTOR_AT: u64 = 16 * 2048;
@@ -25,6 +25,13 @@ fn target() -> PathBuf {
 pub fn insert() {
     let target = target();
     let _ = std::fs::create_dir(&target);
+    // a disc keeps the owner and mode that its files had on the operator's computer, where keys belong to one person alone;
+    // here only `maintenance` has the mount in its view
+    let options = [
+        MountOption::Flag("overriderockperm"),
+        MountOption::Text("mode", "0444".to_owned()),
+        MountOption::Text("dmode", "0555".to_owned()),
+    ];
     for drive in drives() {
         if !is_ours(&drive) {
             continue;
@@ -32,7 +39,13 @@ pub fn insert() {
         let Some(source) = drive.to_str() else {
             continue;
         };
-        match mounts::mount("iso9660", source, &target, &[], share_options::RESTRICTIONS) {
+        match mounts::mount(
+            "iso9660",
+            source,
+            &target,
+            &options,
+            share_options::RESTRICTIONS,
+        ) {
             Ok(()) => return log::line(&format!("disc {LABEL} in {}", drive.display())),
             Err(error) => log::line(&format!(
                 "disc in {}: {}",
