@@ -23,8 +23,8 @@ pub const COMMAND_LINE: &[(&str, &str)] = &[
         "the same on the serial port; the last one is /dev/console",
     ),
     (
-        "loglevel=6",
-        "notices, among them refusals of the execution policy, but not the kernel's chatter: a serial line is slow",
+        "loglevel=4",
+        "errors only: the kernel's notices, several for each security association, would bury what the roles say",
     ),
     (
         "panic=10",

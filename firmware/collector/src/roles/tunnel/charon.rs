@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 /// An answer over a local socket; charon answers in milliseconds, or hangs.
@@ -126,6 +128,10 @@ struct LogLine {
     msg: String,
 }
 
+/// An association came or went; which one is asked afterwards.
+#[derive(Deserialize)]
+struct Change {}
+
 /// Of `list-sa`, what is shown. `ake1`..`ake7` are the additional key exchanges.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
@@ -148,6 +154,28 @@ struct ChildState {
     dh_group: Option<String>,
     ake1: Option<String>,
     esn: Option<String>,
+}
+
+/// Says that something changed, whenever an association comes or goes, and when charon itself goes.
+///
+/// It has a connection of its own, which it always drains: a client whose events nobody takes hears no answers either.
+pub async fn changes(socket: &Path) -> Result<Arc<Notify>, CharonError> {
+    let client = rsvici::unix::connect(socket).await;
+    let mut client = client.map_err(|source| CharonError::Connect {
+        socket: socket.to_owned(),
+        source,
+    })?;
+    let changed = Arc::new(Notify::new());
+    let teller = Arc::clone(&changed);
+    tokio::spawn(async move {
+        let associations = client.subscribe::<Change>("ike-updown");
+        let children = client.subscribe::<Change>("child-updown");
+        let mut both = pin!(futures_util::stream::select(associations, children));
+        while both.next().await.is_some() {
+            teller.notify_one();
+        }
+    });
+    Ok(changed)
 }
 
 impl Charon {

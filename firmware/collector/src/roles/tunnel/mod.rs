@@ -22,13 +22,14 @@ use charon::{Association, Charon, CharonError};
 use pace::Pace;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 /// charon's control socket.
 const SOCKET: &str = "/run/charon/charon.vici";
-/// Time between two looks at the associations: a change is told this late at most. A look is one exchange over a
-/// local socket.
-const LOOK: Duration = Duration::from_secs(1);
+/// Longest time between two looks at the associations, should an event ever be missed. Each look makes a locked-down
+/// kernel complain that it shows no keys, so looks are rare.
+const LOOK: Duration = Duration::from_secs(20);
 /// How long one attempt may take before its reason is told: longer than charon's own five transmissions (46 s, see
 /// `config/strongswan.conf`).
 const ATTEMPT: Duration = Duration::from_secs(60);
@@ -82,11 +83,12 @@ pub fn run(runtime: Runtime) -> Result<(), Box<dyn std::error::Error>> {
         .map_err(TunnelError::Threads)?;
     threads.block_on(async {
         let mut charon = Charon::connect(&runtime.path(SOCKET)).await?;
+        let changed = charon::changes(&runtime.path(SOCKET)).await?;
         load(&runtime, &plan, &mut charon).await?;
         runtime.ready();
         let mut watch = Watch::new(&runtime, &plan.tunnel);
         tokio::select! {
-            ended = watch.keep(&mut charon) => ended,
+            ended = watch.keep(&mut charon, &changed) => ended,
             never = stay_alive(&runtime) => never,
         }
     })?;
@@ -166,9 +168,10 @@ impl<'a> Watch<'a> {
     }
 
     /// Brings the tunnel up and keeps it so.
-    async fn keep(&mut self, charon: &mut Charon) -> Result<(), TunnelError> {
+    async fn keep(&mut self, charon: &mut Charon, changed: &Notify) -> Result<(), TunnelError> {
         self.publish("connecting", None);
         loop {
+            let mut next = Instant::now() + LOOK;
             match charon.association().await? {
                 Association::Installed { ike, esp } => {
                     self.up(&ike, &esp);
@@ -180,22 +183,26 @@ impl<'a> Watch<'a> {
                     if self.told == Told::Up {
                         self.down("the peer no longer answers, or closed the tunnel");
                     }
-                    if Instant::now() >= self.due {
-                        self.attempt(charon).await?;
+                    if Instant::now() >= self.due && self.attempt(charon).await? {
+                        continue;
                     }
+                    next = next.min(self.due);
                 }
             }
-            sleep(LOOK).await;
+            // the end of the wait is as good as a change: both lead to a look
+            let _ = timeout_at(next, changed.notified()).await;
         }
     }
 
-    async fn attempt(&mut self, charon: &mut Charon) -> Result<(), TunnelError> {
+    /// Whether it came up.
+    async fn attempt(&mut self, charon: &mut Charon) -> Result<bool, TunnelError> {
         let attempt = charon.initiate(ATTEMPT).await?;
-        if let Some(lines) = attempt.failed {
-            self.down(&reason::of(&lines, &self.peer));
-            self.due = Instant::now() + self.pace.pause();
+        // also after a success: a tunnel that is closed at once is not hammered at
+        self.due = Instant::now() + self.pace.pause();
+        if let Some(lines) = &attempt.failed {
+            self.down(&reason::of(lines, &self.peer));
         }
-        Ok(())
+        Ok(attempt.failed.is_none())
     }
 
     fn up(&mut self, ike: &str, esp: &str) {
