@@ -346,6 +346,7 @@ impl Lab {
             certificate: keys().join("recipient.pem"),
             key: keys().join("recipient.key"),
             trust: keys().join("sealing-ca.pem"),
+            revoked: Some(keys().join("sealing-crl.pem")),
             input,
             output: output.clone(),
         };

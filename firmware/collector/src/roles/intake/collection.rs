@@ -26,7 +26,7 @@ pub struct Settings {
 }
 
 /// How many times the quiet time an empty file, or a receipt file without its last record, is waited for.
-pub const PATIENCE_FACTOR: u32 = 10;
+pub const PATIENCE_FACTOR: u32 = 5;
 
 /// A draft is sealed at the latest this long after its first entry, however slow the walk is.
 const LINGER: Duration = Duration::from_secs(60);
