@@ -15,7 +15,11 @@ pub fn slew(offset: std::time::Duration, direction: Direction) -> std::io::Resul
     };
     // SAFETY: `request` is a whole `timex` that lives over the call.
     let state = unsafe { libc::adjtimex(&raw mut request) };
-    if state < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+    if state < 0 {
+        Err(std::io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Which way the clock is moved.
