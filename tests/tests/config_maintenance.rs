@@ -215,3 +215,24 @@ fn a_link_on_the_disc_is_not_followed() {
     let fault = "site.toml:70:7: sealing.key: there is no file \"sealing.key\" beside site.toml, allowed: one unencrypted PEM private key (PKCS#8) on the curve P-256";
     assert_eq!(machine.events()[0]["faults"], serde_json::json!([fault]));
 }
+
+#[test]
+fn passwords_of_shares_reach_init_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    const PASSWORD: &[u8] = b"the account's password";
+    let holds = |path: &Path| {
+        read(path)
+            .windows(PASSWORD.len())
+            .any(|window| window == PASSWORD)
+    };
+    let machine = Machine::new();
+    machine.insert(EXAMPLE);
+    machine.boot().unwrap();
+    let of_init = machine.path("run/site/init.json");
+    assert!(holds(&of_init));
+    assert_eq!(
+        std::fs::metadata(&of_init).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert!(!holds(&machine.path("run/site/plan.json")));
+}

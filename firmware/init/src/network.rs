@@ -24,8 +24,8 @@ pub const TUNNEL_IF_ID: u32 = 42;
 /// hospital's and costs 3 % of throughput; 1400 would be cut into pieces on such lines.
 const TUNNEL_MTU: u32 = 1360;
 
-/// Where the plan is.
-pub const PLAN: &str = "/run/site/plan.json";
+/// Where the plan is, with the passwords of shares: `maintenance` writes it so that no other role can read it.
+pub const PLAN: &str = "/run/site/init.json";
 
 #[derive(Debug)]
 pub enum NetworkError {

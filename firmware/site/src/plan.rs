@@ -1,7 +1,8 @@
 //! The validated site configuration, as every role reads it.
 //!
-//! A [`Plan`] exists only as the result of the one checking function; `maintenance` writes its serde form to
-//! `/run/site/plan.json` at each boot. Paths are absolute paths on the box.
+//! A [`Plan`] exists only as the result of the one checking function; `maintenance` writes its serde form at each boot:
+//! to `/run/site/init.json` for `init` alone, which mounts the shares, and without passwords to `/run/site/plan.json` for
+//! all roles. Paths are absolute paths on the box.
 
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -19,6 +20,18 @@ pub struct Plan {
     pub mounts: Vec<Mount>,
     pub sources: Vec<Source>,
     pub collection: Collection,
+}
+
+impl Plan {
+    /// The same for roles that mount nothing: every password is empty.
+    pub fn without_passwords(mut self) -> Self {
+        for mount in &mut self.mounts {
+            if let Protocol::Smb { password, .. } = &mut mount.protocol {
+                password.clear();
+            }
+        }
+        self
+    }
 }
 
 /// A network card of the box, found by its hardware address.

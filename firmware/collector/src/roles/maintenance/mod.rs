@@ -20,6 +20,8 @@ use site::{AcceptedFile, Faults, Plan};
 use std::path::Path;
 use store::{Store, StoreError};
 
+/// The plan with the shares' passwords.
+const PLAN_OF_INIT: &str = "/run/site/init.json";
 /// Where a refusal is remembered until the next boot, so that a restart of this role does not record it again.
 const REFUSED: &str = "/run/site/refused";
 /// Faults that the trail keeps; the console shows all.
@@ -60,7 +62,7 @@ fn commission(runtime: &Runtime) -> Result<String, CommissionError> {
         }
     };
     record(runtime, &store, &digest);
-    leave(runtime, &plan)?;
+    leave(runtime, plan)?;
     Ok(digest)
 }
 
@@ -98,16 +100,27 @@ fn record(runtime: &Runtime, store: &Store, digest: &str) {
     }
 }
 
-/// Leaves the plan for the other roles, whole.
-fn leave(runtime: &Runtime, plan: &Plan) -> Result<(), CommissionError> {
-    let path = runtime.path(PLAN);
+/// Leaves the plan: for `init` whole and readable by nobody else, then for the other roles without passwords.
+fn leave(runtime: &Runtime, plan: Plan) -> Result<(), CommissionError> {
+    put(&runtime.path(PLAN_OF_INIT), &plan, 0o600)?;
+    put(&runtime.path(PLAN), &plan.without_passwords(), 0o644)?;
+    let _ = std::fs::remove_file(runtime.path(REFUSED));
+    Ok(())
+}
+
+/// Written beside and renamed, so that a reader sees a whole one.
+fn put(path: &Path, plan: &Plan, mode: u32) -> Result<(), CommissionError> {
     let fresh = path.with_extension("json.new");
     let _ = std::fs::remove_file(&fresh);
     let text = serde_json::to_vec(plan).map_err(CommissionError::Form)?;
-    store::write(&fresh, &text, 0o644)?;
-    std::fs::rename(&fresh, &path).map_err(|source| StoreError::Write { path, source })?;
-    let _ = std::fs::remove_file(runtime.path(REFUSED));
-    Ok(())
+    store::write(&fresh, &text, mode)?;
+    let renamed = std::fs::rename(&fresh, path);
+    renamed.map_err(|source| {
+        CommissionError::Store(StoreError::Write {
+            path: path.to_owned(),
+            source,
+        })
+    })
 }
 
 /// Tells the operator, and the trail once for each boot and reason.
