@@ -3,7 +3,7 @@
 mod intake_lab;
 
 use collector::roles::intake::receipts::{Rule, process};
-use collector::roles::intake::share::{MountRule, Root};
+use collector::roles::intake::share::{MountRule, OpenFile, ReadFault, Root, list};
 use collector::roles::intake::world::Step;
 use intake_lab::{BOX, Lab};
 use std::fs::File;
@@ -361,4 +361,27 @@ fn a_bundle_is_erased_only_by_a_receipt_for_its_very_bytes_and_the_receipt_is_de
         queued.name.as_str()
     );
     assert_eq!(lab.outside.events("receipt-refused").len(), 3);
+}
+
+#[test]
+fn a_file_rewritten_while_it_is_open_is_seen_as_changed_even_with_the_same_size() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("share")).unwrap();
+    let path = folder.path().join("share/file");
+    std::fs::write(&path, b"first").unwrap();
+    let root = Root::open(folder.path(), MountRule::AnyFolder, "share", Path::new("")).unwrap();
+    let open = root.folder(b"").unwrap();
+    let seen = list(&open).ok().unwrap().files.remove(0);
+    let file = OpenFile::open(&open, &seen).ok().unwrap();
+    assert_eq!(file.check(), Ok(()));
+    std::fs::write(&path, b"other").unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
+    assert_eq!(file.check(), Err(ReadFault::Changed));
+    assert!(OpenFile::open(&open, &seen).is_err());
 }
