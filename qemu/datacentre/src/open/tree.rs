@@ -9,6 +9,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,13 +22,12 @@ const STEP_BYTES: usize = 2048;
 /// Folders are restored so that only their owner reads them: patients' data.
 const FOLDER_MODE: Mode = Mode::RWXU;
 
-/// The parent folder last used, with its path.
-type Parent = Option<(Vec<u8>, Rc<OwnedFd>)>;
+/// Open folders that are kept: those of a few patients, since entries come in the order of a walk.
+const FOLDER_LIMIT: usize = 64;
 
 pub struct Tree {
     root: OwnedFd,
-    /// Entries of one folder come one after another.
-    last: RefCell<Parent>,
+    folders: RefCell<BTreeMap<Vec<u8>, Rc<OwnedFd>>>,
 }
 
 /// Something that exists.
@@ -51,7 +51,7 @@ impl Tree {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self {
             root: rustix::fs::open(root, flags, Mode::empty())?,
-            last: RefCell::new(None),
+            folders: RefCell::new(BTreeMap::new()),
         })
     }
 
@@ -68,9 +68,7 @@ impl Tree {
     }
 
     fn folder(&self, path: &[u8]) -> io::Result<Rc<OwnedFd>> {
-        if let Some((last, folder)) = &*self.last.borrow()
-            && last == path
-        {
+        if let Some(folder) = self.folders.borrow().get(path) {
             return Ok(Rc::clone(folder));
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -79,23 +77,31 @@ impl Tree {
         let step = |from: &OwnedFd, path: &[u8]| {
             rustix::fs::openat2(from, path, flags, Mode::empty(), resolve)
         };
-        let mut rest = path;
-        let mut folder = step(&self.root, b".")?;
-        while !rest.is_empty() {
+        let mut rest = if path.is_empty() { b"." } else { path };
+        let mut folder: Option<OwnedFd> = None;
+        let folder = loop {
             let end = if rest.len() <= STEP_BYTES {
                 rest.len()
             } else {
-                // components are at most 255 bytes, so there is a separator
+                // components are shorter than a step, so there is a separator
                 rest[..STEP_BYTES]
                     .iter()
                     .rposition(|&byte| byte == b'/')
                     .unwrap_or(rest.len())
             };
-            folder = step(&folder, &rest[..end])?;
-            rest = rest.get(end + 1..).unwrap_or_default();
-        }
+            let next = step(folder.as_ref().unwrap_or(&self.root), &rest[..end])?;
+            match rest.get(end + 1..) {
+                Some(more) => rest = more,
+                None => break next,
+            }
+            folder = Some(next);
+        };
         let folder = Rc::new(folder);
-        *self.last.borrow_mut() = Some((path.to_vec(), Rc::clone(&folder)));
+        let mut folders = self.folders.borrow_mut();
+        if folders.len() >= FOLDER_LIMIT {
+            folders.clear();
+        }
+        folders.insert(path.to_vec(), Rc::clone(&folder));
         Ok(folder)
     }
 
@@ -231,16 +237,13 @@ impl Tree {
         )?)
     }
 
-    /// Forgets the folder last used if it is this one or below it, because it is no longer there.
+    /// Forgets a folder and those below it, because they are no longer there.
     fn forget(&self, gone: &[u8]) {
-        let mut last = self.last.borrow_mut();
-        let is_gone = last.as_ref().is_some_and(|(path, _)| {
-            path.strip_prefix(gone)
+        self.folders.borrow_mut().retain(|path, _| {
+            !path
+                .strip_prefix(gone)
                 .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
         });
-        if is_gone {
-            *last = None;
-        }
     }
 
     /// Makes everything written so far durable.
