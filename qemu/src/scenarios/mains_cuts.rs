@@ -17,12 +17,14 @@ const FILES: u64 = 600;
 const CHANGES: u64 = 25;
 const CUTS_SHORT: u64 = 4;
 const CUTS_FULL: u64 = 20;
-/// Writes to the disk between power-on and a settled box with a handful of new files; a cut is placed among them.
-const WRITES: u64 = 400;
+/// Writes to the disk from the first power-on, with an empty disk and the whole store to collect, until all is quiet.
+const WRITES_FIRST: u64 = 250;
+/// The same from a later power-on, with a handful of new files.
+const WRITES_LATER: u64 = 120;
 /// When the box has come to rest before its fuse blew, the cut comes now.
 const QUIET: Limit = Limit {
     name: "QUIET",
-    duration: Duration::from_secs(40),
+    duration: Duration::from_secs(25),
 };
 
 pub fn story(inputs: &Inputs, depth: Depth) -> Result<Outcome, LabError> {
@@ -38,13 +40,17 @@ pub fn story(inputs: &Inputs, depth: Depth) -> Result<Outcome, LabError> {
         CUTS_SHORT
     };
     for cut in 1..=cuts {
-        let write = choices.between(1, WRITES);
+        let write = choices.between(1, if cut == 1 { WRITES_FIRST } else { WRITES_LATER });
+        let before = lab.collector.disk().writes();
         let blown = lab.collector.disk().set_fuse(write);
         lab.collector.power_on().map_err(LabError::Box)?;
         lab.hospital_writes(mix(seed) ^ cut, CHANGES)?;
         let place = match blown.recv_timeout(QUIET.duration) {
             Ok(()) => format!("before write {write}"),
-            Err(_) => "at rest".to_owned(),
+            Err(_) => format!(
+                "at rest, after {} writes",
+                lab.collector.disk().writes() - before
+            ),
         };
         let loss = Loss::Scattered {
             seed: choices.between(0, u64::MAX - 1),
