@@ -31,6 +31,7 @@ pub mod seed;
 pub mod serial;
 pub mod site_disc;
 pub mod state_image;
+pub mod stock;
 
 use std::path::PathBuf;
 

@@ -35,5 +35,8 @@ pub const TUNNEL_COMES_UP: Limit = limit("TUNNEL_COMES_UP", 180);
 pub const TUNNEL_NOTICES: Limit = limit("TUNNEL_NOTICES", 120);
 /// A store of a few thousand files from being found to being acknowledged by the data centre.
 pub const DELIVERY: Limit = limit("DELIVERY", 300);
+/// From a server's death or return to the event that says so: the protocols give up after several retransmissions of
+/// each call, NFS after 30-60 s, and a walk makes several calls.
+pub const SHARE_NOTICED: Limit = limit("SHARE_NOTICED", 300);
 /// Any other event that the box reports by itself.
 pub const BOX_REPORTS: Limit = limit("BOX_REPORTS", 120);

@@ -3,7 +3,7 @@
 
 use super::{Depth, Outcome, must, small_lab};
 use crate::Inputs;
-use crate::limits::{BOX_REPORTS, DELIVERY};
+use crate::limits::{DELIVERY, SHARE_NOTICED};
 use crate::rig::{LabError, Setting};
 use crate::site_disc::ROOTS;
 use lab_guest::Service;
@@ -19,7 +19,7 @@ pub fn story(inputs: &Inputs, _: Depth) -> Result<Outcome, LabError> {
         let missing = |event: &crate::events::Event| event.text("source") == root.name;
         let event = lab
             .collector
-            .wait_for(BOX_REPORTS, "source-missing", missing)
+            .wait_for(SHARE_NOTICED, "source-missing", missing)
             .map_err(LabError::Wait)?;
         must(!event.text("reason").is_empty(), || {
             format!("no reason why {} is missing", root.name)
@@ -36,7 +36,7 @@ pub fn story(inputs: &Inputs, _: Depth) -> Result<Outcome, LabError> {
         .agent
         .start(Service::Smb)
         .map_err(LabError::Agent)?;
-    lab.wait_for(BOX_REPORTS, "source-returned")?;
+    lab.wait_for(SHARE_NOTICED, "source-returned")?;
     lab.wait_until_restored()?;
     Ok(Outcome::Passed)
 }

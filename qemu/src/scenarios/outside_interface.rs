@@ -1,14 +1,14 @@
-//! Given a store with 1 000 planted texts; when it is collected, then the tunnel's far end dies, then the box starts
-//! without it; then its outside interface has shown key exchange and ESP with the peer, without a tunnel key exchange
+//! Given a store with 1 000 planted texts; when it is collected, then the line dies, then the box starts
+//! on a dead line; then its outside interface has shown key exchange and ESP with the peer, without a tunnel key exchange
 //! alone, and none of the texts.
 
 use super::{Depth, Outcome, SEED, SMALL_STORE, must};
 use crate::Inputs;
 use crate::limits::{BOX_REPORTS, DELIVERY, TUNNEL_NOTICES};
+use crate::machine::LinkState;
 use crate::nbd::Loss;
 use crate::pcap::{Census, Class};
 use crate::rig::{Lab, LabError, Setting};
-use lab_guest::Service;
 
 const MARKERS: u64 = 1_000;
 
@@ -28,12 +28,9 @@ pub fn story(inputs: &Inputs, _: Depth) -> Result<Outcome, LabError> {
         "the capture holds no ESP, so it proves nothing".to_owned()
     })?;
 
-    // The far end is gone; once the box has said so, ESP must have ended.
+    // The line is dead; once the box has said so, ESP must have ended.
     lab.collector.mark();
-    lab.datacentre
-        .agent
-        .stop(Service::Tunnel)
-        .map_err(LabError::Agent)?;
+    lab.set_outside_line(LinkState::Down)?;
     lab.wait_for(TUNNEL_NOTICES, "tunnel-down")?;
     let noticed = lab.outside()?;
     lab.hospital_writes(SEED, 40)?;
@@ -65,10 +62,7 @@ pub fn story(inputs: &Inputs, _: Depth) -> Result<Outcome, LabError> {
     })?;
     only_tunnel(&alone, &markers)?;
 
-    lab.datacentre
-        .agent
-        .start(Service::Tunnel)
-        .map_err(LabError::Agent)?;
+    lab.set_outside_line(LinkState::Up)?;
     lab.wait_until_restored()?;
     only_tunnel(&lab.outside()?, &markers)?;
     Ok(Outcome::Passed)

@@ -1,9 +1,9 @@
-//! Given a box that has collected everything; when first its NFS and then its SMB server dies while the hospital goes on writing; then the box
+//! Given a box that has collected everything; when first its SMB and then its NFS server dies while the hospital goes on writing; then the box
 //! names the roots, reads nothing as deleted, and takes what is new by itself once the server is back.
 
 use super::{Depth, Outcome, SEED, must, small_lab};
 use crate::Inputs;
-use crate::limits::BOX_REPORTS;
+use crate::limits::SHARE_NOTICED;
 use crate::rig::{LabError, Setting};
 use lab_guest::Service;
 
@@ -12,10 +12,10 @@ pub fn story(inputs: &Inputs, _: Depth) -> Result<Outcome, LabError> {
     lab.box_boots()?;
     let before = lab.wait_until_restored()?;
 
-    for (round, service) in [(1, Service::Nfs), (2, Service::Smb)] {
+    for (round, service) in [(1, Service::Smb), (2, Service::Nfs)] {
         lab.collector.mark();
         lab.hospital.agent.stop(service).map_err(LabError::Agent)?;
-        lab.wait_for(BOX_REPORTS, "source-missing")?;
+        lab.wait_for(SHARE_NOTICED, "source-missing")?;
         let during = lab.compare()?;
         must(
             during.restored >= before.restored && during.lost == 0 && during.invented == 0,
@@ -28,7 +28,7 @@ pub fn story(inputs: &Inputs, _: Depth) -> Result<Outcome, LabError> {
         lab.hospital_writes(SEED + round, 30)?;
 
         lab.hospital.agent.start(service).map_err(LabError::Agent)?;
-        lab.wait_for(BOX_REPORTS, "source-returned")?;
+        lab.wait_for(SHARE_NOTICED, "source-returned")?;
         lab.wait_until_restored()?;
     }
     Ok(Outcome::Passed)
