@@ -55,6 +55,9 @@ const NO_ANSWER: Duration = Duration::from_secs(120);
 /// Between two looks of the main thread at receipts and status.
 const BEAT: Duration = Duration::from_millis(500);
 
+/// `init` mounts the shares while this role starts: one is missing only when it had this time to appear.
+const MOUNTING: Duration = Duration::from_secs(15);
+
 /// Stack of the walking thread; the queue of folders is moved over it once.
 const STACK_BYTES: usize = 8 << 20;
 
@@ -106,12 +109,24 @@ fn start_walking(
         .name("walk".to_owned())
         .stack_size(STACK_BYTES)
         .spawn(move || {
+            await_mounts(&world, &settings);
             let mut intake = Intake::open(world.clone(), settings, &catalogue, shared, sealer)?;
             loop {
                 intake.round()?;
                 world.pause(period);
             }
         })
+}
+
+/// Lets `init` finish mounting before the first round, within bounds.
+fn await_mounts(world: &Surroundings, settings: &Settings) {
+    let mounted = |source: &site::Source| {
+        let root = Path::new("");
+        share::Root::open(&settings.mounts, settings.mount_rule, &source.mount, root).is_ok()
+    };
+    while world.uptime() < MOUNTING && !settings.sources.iter().all(mounted) {
+        world.pause(BEAT);
+    }
 }
 
 fn sealer(runtime: &Arc<Runtime>, plan: &Plan) -> Result<Sealer<Keyholder>, Box<dyn Error>> {
