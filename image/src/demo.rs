@@ -2,8 +2,7 @@
 
 use std::error::Error;
 
-use crate::laboratory;
-use crate::{Outcome, cache::Cache, host};
+use crate::{Outcome, cache::Cache, host, image, laboratory};
 
 pub const HELP: &str = "\
 cargo xtask demo
@@ -19,7 +18,8 @@ pub fn run(cache: &Cache) -> Result<Outcome, Box<dyn Error>> {
     if let Some(status) = laboratory::restart_with_machine(cache)? {
         return Ok(Outcome::from(status));
     }
-    let verdict = lab::demo::run(&laboratory::prepare(cache)?)?;
+    let image = image::build(cache)?;
+    let verdict = lab::demo::run(&laboratory::prepare(cache, &image)?)?;
     Ok(if verdict.good() {
         Outcome::Good
     } else {

@@ -1,6 +1,7 @@
 //! `cargo xtask image`: from sources to `target/image/`.
 //!
-//! 1. The same sources on the same host give the same EFI file, bit for bit; `--check-reproducible` shows it.
+//! 1. The same sources on the same host give the same image, bit for bit; `--check-reproducible` and
+//!    the test `reproducible` show it.
 //! 2. Files appear in `target/image/` only after the whole image was made.
 
 use std::env;
@@ -13,9 +14,11 @@ use std::process::Command;
 
 use crate::cache::Cache;
 use crate::charon::{self, Charon};
+use crate::compare::{self, Difference};
 use crate::digest::Digest;
 use crate::kernel::{self, Kernel, Reuse};
 use crate::root::Root;
+use crate::rootfs::Program;
 use crate::sbom::{self, Part};
 use crate::{disk, efi, host, rootfs, step, tools, userland};
 
@@ -37,10 +40,14 @@ pub struct Image {
     pub charon: PathBuf,
     /// Digest of the EFI file.
     pub digest: Digest,
+    /// `rootfs.tsv`.
+    pub table: PathBuf,
     /// Bytes of the files in the root.
     pub root_bytes: u64,
     /// Programs in the root.
-    pub executables: usize,
+    pub executables: Vec<Program>,
+    /// Unix seconds of the sources, in the image's `release.json`.
+    pub built: u64,
 }
 
 /// Why there is no image.
@@ -52,9 +59,8 @@ pub enum Error {
     File { path: PathBuf, cause: io::Error },
     /// Two builds of the same sources differ.
     Differs {
-        what: &'static str,
-        first: Digest,
-        second: Digest,
+        second: PathBuf,
+        differences: Vec<Difference>,
     },
 }
 
@@ -64,13 +70,17 @@ impl fmt::Display for Error {
             Error::Part(_) => f.write_str("the image cannot be made"),
             Error::File { path, .. } => write!(f, "cannot write {}", path.display()),
             Error::Differs {
-                what,
-                first,
                 second,
+                differences,
             } => {
+                f.write_str("two builds of the same sources differ:")?;
+                for difference in differences {
+                    write!(f, " {difference},")?;
+                }
                 write!(
                     f,
-                    "two builds of {what} differ: {first} and {second}; compare the two files and their inputs"
+                    " see {}; rootfs.tsv tells the programs apart, and sources that changed meanwhile do this too",
+                    second.display()
                 )
             }
         }
@@ -115,7 +125,11 @@ pub fn build(cache: &Cache) -> Result<Image, Error> {
     host::ensure(cache).map_err(part)?;
     let parts = parts(cache, Reuse::Cached)?;
     let dir = target().join("image");
-    let image = assemble(cache, &parts, &target().join("userland"), &dir)?;
+    let place = Place {
+        programs: &target().join("userland"),
+        image: &dir,
+    };
+    let image = assemble(cache, &parts, built(&workspace()), &place)?;
     step::say(
         "image",
         &format!("{}, sha256 {}", image.efi.display(), image.digest),
@@ -123,53 +137,54 @@ pub fn build(cache: &Cache) -> Result<Image, Error> {
     Ok(image)
 }
 
-/// Builds twice, in two target folders, and compares. With [`Reuse::Again`] the kernel too.
+/// Builds twice and compares; with [`Reuse::Again`] the kernel too, and no object file of an earlier check is used.
 pub fn check_reproducible(cache: &Cache, reuse: Reuse) -> Result<(), Error> {
     let first = build(cache)?;
+    build_again(cache, &first, reuse)
+}
+
+/// Builds in other folders what was built into `first`, and compares every file.
+/// The second folder of programs stays, so that the next check compiles only what changed.
+pub fn build_again(cache: &Cache, first: &Image, reuse: Reuse) -> Result<(), Error> {
     let mut parts = parts(cache, Reuse::Cached)?;
+    let programs = target().join("userland-again");
     if reuse == Reuse::Again {
-        let again = kernel::ensure(
+        remove(&programs)?;
+        parts.kernel = kernel::ensure(
             cache,
             &parts.tools,
             &workspace().join("hardening/kernel"),
             reuse,
         )
         .map_err(part)?;
-        same(
-            "the kernel",
-            digest_of(&parts.kernel.image)?,
-            digest_of(&again.image)?,
-        )?;
-        parts.kernel = again;
     }
     let again = target().join("image-again");
-    let second = assemble(cache, &parts, &target().join("userland-again"), &again)?;
-    same("the EFI file", first.digest, second.digest)?;
-    same(
-        "the disk",
-        digest_of(&first.disk)?,
-        digest_of(&second.disk)?,
-    )?;
-    step::say("image", "two builds gave the same bytes");
-    let folders = [again, target().join("userland-again")];
-    folders.iter().try_for_each(|dir| {
-        fs::remove_dir_all(dir).map_err(|cause| Error::File {
-            path: dir.clone(),
-            cause,
-        })
-    })
+    let place = Place {
+        programs: &programs,
+        image: &again,
+    };
+    assemble(cache, &parts, first.built, &place)?;
+    let differences = compare::folders(&target().join("image"), &again).map_err(part)?;
+    if !differences.is_empty() {
+        return Err(Error::Differs {
+            second: again,
+            differences,
+        });
+    }
+    step::say(
+        "image",
+        &format!("two builds gave the same bytes, sha256 {}", first.digest),
+    );
+    remove(&again)
 }
 
-fn same(what: &'static str, first: Digest, second: Digest) -> Result<(), Error> {
-    step::say("image", &format!("{what}: {first} and {second}"));
-    if first == second {
-        Ok(())
-    } else {
-        Err(Error::Differs {
-            what,
-            first,
-            second,
-        })
+fn remove(dir: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(dir) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(Error::File {
+            path: dir.to_owned(),
+            cause,
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -192,27 +207,31 @@ fn parts(cache: &Cache, reuse: Reuse) -> Result<Parts, Error> {
     })
 }
 
-fn assemble(cache: &Cache, parts: &Parts, userland_dir: &Path, dir: &Path) -> Result<Image, Error> {
+/// Folders of one build.
+struct Place<'a> {
+    /// Target folder of the programs.
+    programs: &'a Path,
+    /// Where the image appears.
+    image: &'a Path,
+}
+
+fn assemble(cache: &Cache, parts: &Parts, built: u64, place: &Place) -> Result<Image, Error> {
     let workspace = workspace();
+    let dir = place.image;
     let version = env!("CARGO_PKG_VERSION");
-    let userland = userland::build(cache, &workspace, userland_dir).map_err(part)?;
+    let userland = userland::build(cache, &workspace, place.programs).map_err(part)?;
     let root = rootfs::build(&rootfs::Inputs {
         init: &userland.init,
         collector: &userland.collector,
         charon: &parts.charon.program,
         charon_settings: &workspace.join("config/strongswan.conf"),
         version,
-        built: built(&workspace),
+        built,
     })
     .map_err(part)?;
 
     let making = dir.with_extension("unfinished");
-    if making.exists() {
-        fs::remove_dir_all(&making).map_err(|cause| Error::File {
-            path: making.clone(),
-            cause,
-        })?;
-    }
+    remove(&making)?;
     fs::create_dir_all(&making).map_err(|cause| Error::File {
         path: making.clone(),
         cause,
@@ -250,12 +269,7 @@ fn assemble(cache: &Cache, parts: &Parts, userland_dir: &Path, dir: &Path) -> Re
             cause,
         })?;
     }
-    if dir.exists() {
-        fs::remove_dir_all(dir).map_err(|cause| Error::File {
-            path: dir.to_owned(),
-            cause,
-        })?;
-    }
+    remove(dir)?;
     fs::rename(&making, dir).map_err(|cause| Error::File {
         path: dir.to_owned(),
         cause,
@@ -265,11 +279,13 @@ fn assemble(cache: &Cache, parts: &Parts, userland_dir: &Path, dir: &Path) -> Re
         kernel: dir.join("bzImage"),
         initramfs: dir.join("initramfs.zst"),
         disk: dir.join("disk.raw"),
+        table: dir.join("rootfs.tsv"),
         charon: parts.charon.program.clone(),
         digest: digest_of(&efi)?,
         efi,
         root_bytes: root.bytes,
         executables: root.executables,
+        built,
     })
 }
 

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
 use crate::cache::Cache;
+use crate::image::Image;
 use crate::machine::Machine;
 use crate::root::DebianRoot;
 use crate::{efi, image, step, userland};
@@ -74,9 +75,8 @@ pub fn restart_with_machine(cache: &Cache) -> Result<Option<ExitStatus>, Error> 
         .map_err(|cause| Error::Restart { cause })
 }
 
-/// Builds or finds all of it.
-pub fn prepare(cache: &Cache) -> Result<lab::Inputs, Error> {
-    let image = image::build(cache).map_err(part)?;
+/// Builds or finds what goes with the image.
+pub fn prepare(cache: &Cache, image: &Image) -> Result<lab::Inputs, Error> {
     let machine = Machine::ensure(cache).map_err(part)?;
     let guest = DebianRoot {
         name: "guest",
@@ -107,15 +107,15 @@ pub fn prepare(cache: &Cache) -> Result<lab::Inputs, Error> {
         target,
         cache: cache.folder().to_owned(),
         image: lab::BoxImage {
-            kernel: image.kernel,
-            initramfs: image.initramfs,
+            kernel: image.kernel.clone(),
+            initramfs: image.initramfs.clone(),
             command_line: efi::command_line(),
-            disk: image.disk,
+            disk: image.disk.clone(),
         },
         guest_root: guest.path().to_owned(),
         firmware_code: machine.firmware_code(),
         firmware_variables: machine.firmware_variables(),
-        charon: image.charon,
+        charon: image.charon.clone(),
         programs: lab::Programs {
             hospital: programs.join("hospital"),
             datacentre: programs.join("datacentre"),

@@ -8,6 +8,7 @@
 mod bench;
 mod cache;
 mod charon;
+mod compare;
 mod cpio;
 mod demo;
 mod digest;
@@ -53,8 +54,8 @@ cargo xtask image [--check-reproducible [--full]]
 Builds target/image/: collector.efi, disk.raw, rootfs.tsv, sbom.cdx.json, kernel.config, cmdline.txt, sysctl.conf, and the
 parts bzImage and initramfs.zst, from which a machine starts without firmware.
 
-  --check-reproducible  builds programs, EFI file and disk twice in two folders and compares them
-  --full                with it: the kernel too
+  --check-reproducible  builds programs, EFI file and disk twice in two folders and compares every file of the image
+  --full                with it: the kernel too, and the programs from nothing
 ";
 
 /// How a command ended that did run.

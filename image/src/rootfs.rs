@@ -151,7 +151,16 @@ pub struct RootFs {
     /// Bytes of all files.
     pub bytes: u64,
     /// Files with permission to be executed.
-    pub executables: usize,
+    pub executables: Vec<Program>,
+}
+
+/// A program of the root.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Where it lies on the box.
+    pub path: String,
+    /// Why it is there.
+    pub reason: &'static str,
 }
 
 /// Why there is no root.
@@ -187,7 +196,7 @@ impl std::error::Error for Error {
 pub fn build(inputs: &Inputs) -> Result<RootFs, Error> {
     let mut entries = Vec::with_capacity(TABLE.len());
     let mut table = "path\tmode\tbytes\tsha256\treason\n".to_owned();
-    let (mut bytes, mut executables) = (0, 0);
+    let (mut bytes, mut executables) = (0, Vec::new());
     for row in TABLE {
         let content = content(&row.source, inputs)?;
         let (size, digest) = match &content {
@@ -200,7 +209,12 @@ pub fn build(inputs: &Inputs) -> Result<RootFs, Error> {
         ));
         if let Content::File(content) = &content {
             bytes += content.len() as u64;
-            executables += usize::from(row.permissions & 0o111 != 0);
+            if row.permissions & 0o111 != 0 {
+                executables.push(Program {
+                    path: format!("/{}", row.path),
+                    reason: row.reason,
+                });
+            }
         }
         entries.push(Entry {
             path: row.path.to_owned(),
@@ -258,7 +272,7 @@ mod tests {
         };
         let one = build(&inputs).unwrap();
         let other = build(&inputs).unwrap();
-        assert_eq!(one.executables, 3);
+        assert_eq!(one.executables.len(), 3);
         assert_eq!(one.archive, other.archive);
         assert_eq!(one.table.lines().count(), TABLE.len() + 1);
         fs::remove_file(file).unwrap();

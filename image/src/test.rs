@@ -2,26 +2,33 @@
 //!
 //! 1. A name that is neither `native` nor `vm` is a part of test names, and runs in both.
 //! 2. The first of the two that fails does not keep the second from running; both results are told.
+//! 3. The last line of a run with machines is their count; the image that is built twice counts as one of them.
 
 use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 use std::process::Command;
+use std::time::Instant;
 
-use lab::scenarios::Depth;
+use lab::scenarios::{Depth, Tally};
 
 use crate::cache::Cache;
+use crate::image::Image;
+use crate::kernel::Reuse;
 use crate::{Outcome, host, image, laboratory, step};
 
 pub const HELP: &str = "\
 cargo xtask test [native|vm] [FILTER] [--full]
 
   native   unit, property, crash, vector and interoperability tests: no virtual machine
-  vm       scenarios on the image in QEMU
+  vm       scenarios on the image in QEMU, and `reproducible`: the image built twice is the same
   FILTER   a part of a test's or scenario's name
   --full   the long forms of the scenario loops
 Without `native` or `vm`: both.
 ";
+
+/// Name of the test that builds the image twice, for the filter.
+const REPRODUCIBLE: &str = "reproducible";
 
 /// Which tests, and how long.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -71,11 +78,9 @@ impl Choice {
 /// Runs the chosen tests.
 pub fn run(cache: &Cache, choice: &Choice) -> Result<Outcome, Box<dyn Error>> {
     host::ensure(cache)?;
-    if choice.part != Part::Native {
-        // the native tests run in the second start too, once
-        if let Some(status) = laboratory::restart_with_machine(cache)? {
-            return Ok(Outcome::from(status));
-        }
+    // everything runs in the second start; the native tests of the lab call QEMU's programs too
+    if let Some(status) = laboratory::restart_with_machine(cache)? {
+        return Ok(Outcome::from(status));
     }
     let native = match choice.part {
         Part::Machines => Outcome::Good,
@@ -85,12 +90,24 @@ pub fn run(cache: &Cache, choice: &Choice) -> Result<Outcome, Box<dyn Error>> {
         return Ok(native);
     }
 
-    let inputs = laboratory::prepare(cache)?;
+    let filter = choice.filter.as_deref();
+    let image = image::build(cache)?;
+    let inputs = laboratory::prepare(cache, &image)?;
     let depth = match choice.length {
         Length::Usual => Depth::Short,
         Length::Full => Depth::Full,
     };
-    let tally = lab::scenarios::run(choice.filter.as_deref(), &inputs, depth);
+    let mut tally = Tally::default();
+    if filter.is_none_or(|text| REPRODUCIBLE.contains(text)) {
+        match reproducible(cache, &image) {
+            Outcome::Good => tally.passed += 1,
+            Outcome::Bad => tally.failed += 1,
+        }
+    }
+    let scenarios = lab::scenarios::run(filter, &inputs, depth);
+    tally.passed += scenarios.passed;
+    tally.failed += scenarios.failed;
+    tally.skipped += scenarios.skipped;
     // a filter meant for the native tests may name no scenario, but `test vm NAME` must run something
     let ran = tally.passed + tally.skipped > 0 || choice.part == Part::Both;
     if native == Outcome::Bad {
@@ -99,16 +116,37 @@ pub fn run(cache: &Cache, choice: &Choice) -> Result<Outcome, Box<dyn Error>> {
     if !ran && tally.failed == 0 {
         step::say("test", "no scenario has such a name");
     }
-    let machines = if tally.failed == 0 && ran {
+    step::say("vm", &tally.to_string());
+    Ok(if native == Outcome::Good && tally.failed == 0 && ran {
         Outcome::Good
     } else {
         Outcome::Bad
-    };
-    Ok(if native == Outcome::Good {
-        machines
-    } else {
-        Outcome::Bad
     })
+}
+
+/// Builds the image a second time and compares. Told and counted like a scenario.
+fn reproducible(cache: &Cache, image: &Image) -> Outcome {
+    step::say(
+        REPRODUCIBLE,
+        "the same sources, built in another folder, give the same image bit for bit",
+    );
+    let begun = Instant::now();
+    match image::build_again(cache, image, Reuse::Cached) {
+        Ok(()) => {
+            let seconds = begun.elapsed().as_secs();
+            step::say(REPRODUCIBLE, &format!("passed in {seconds} s"));
+            Outcome::Good
+        }
+        Err(error) => {
+            step::say(REPRODUCIBLE, &format!("FAILED: {error}"));
+            let mut cause = error.source();
+            while let Some(next) = cause {
+                step::say(REPRODUCIBLE, &format!("  because: {next}"));
+                cause = next.source();
+            }
+            Outcome::Bad
+        }
+    }
 }
 
 fn native(filter: Option<&str>) -> Result<Outcome, Box<dyn Error>> {

@@ -83,12 +83,14 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
                 samples: peer.seconds,
                 command: peer.command.clone(),
             }),
+            notes: Vec::new(),
         },
         Figure {
             name: "seconds through firmware",
             aim: None,
             ours: firmware,
             peer: None,
+            notes: Vec::new(),
         },
         Figure {
             name: "memory in use",
@@ -103,6 +105,7 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
                 samples: peer.memory_mib,
                 command: peer.command,
             }),
+            notes: Vec::new(),
         },
         Figure {
             name: "boot file",
@@ -117,6 +120,7 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
                 stock_files.boot_mib,
                 "size of vmlinuz and initrd.img; the root comes on top",
             )),
+            notes: Vec::new(),
         },
         Figure {
             name: "root file system",
@@ -127,13 +131,14 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
                 stock_files.root_mib,
                 "files of the root without /boot",
             )),
+            notes: Vec::new(),
         },
         Figure {
             name: "executables",
             aim: Some(5.0),
             ours: one(
                 "files",
-                image.executables as f64,
+                image.executables.len() as f64,
                 "rows of rootfs.tsv with an executable mode",
             ),
             peer: Some(one(
@@ -141,6 +146,26 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
                 stock_files.executables as f64,
                 "regular files with an executable mode",
             )),
+            notes: image
+                .executables
+                .iter()
+                .map(|program| format!("{}: {}", program.path, program.reason))
+                .collect(),
+        },
+        Figure {
+            name: "shared libraries",
+            aim: Some(0.0),
+            ours: one(
+                "files",
+                shared_libraries(&image)? as f64,
+                "rows of rootfs.tsv with `.so` in their names; every program is checked to need none",
+            ),
+            peer: Some(one(
+                "files",
+                stock_files.shared_libraries as f64,
+                "regular files named *.so or *.so.*",
+            )),
+            notes: Vec::new(),
         },
     ];
     Ok(Comparison {
@@ -283,10 +308,24 @@ fn boot_file(root: &Path, prefix: &str) -> Result<PathBuf, Box<dyn Error>> {
     Err(format!("no {prefix}* in {}", dir.display()).into())
 }
 
+/// Shared libraries in our root, by its table.
+fn shared_libraries(image: &Image) -> Result<usize, Box<dyn Error>> {
+    let table = fs::read_to_string(&image.table)?;
+    let paths = table.lines().filter_map(|row| row.split('\t').next());
+    Ok(paths.filter(|path| is_shared_library(path)).count())
+}
+
+/// By its name: `libc.so.6`, `libcrypto.so`.
+fn is_shared_library(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.ends_with(".so") || name.contains(".so.")
+}
+
 struct StockFiles {
     boot_mib: f64,
     root_mib: f64,
     executables: usize,
+    shared_libraries: usize,
 }
 
 impl StockFiles {
@@ -301,13 +340,16 @@ impl StockFiles {
             step::as_root("find")
                 .arg(root)
                 .args(["-xdev", "-path", "*/boot/*", "-prune", "-o"])
-                .args(["-type", "f", "-printf", "%s %m\n"]),
+                .args(["-type", "f", "-printf", "%s %m %f\n"]),
         )?;
-        let (mut bytes, mut executables) = (0_u64, 0);
+        let (mut bytes, mut executables, mut shared_libraries) = (0_u64, 0, 0);
         for line in list.lines() {
-            let Some((size, mode)) = line.split_once(' ') else {
+            let mut words = line.splitn(3, ' ');
+            let (Some(size), Some(mode), Some(name)) = (words.next(), words.next(), words.next())
+            else {
                 continue;
             };
+            shared_libraries += usize::from(is_shared_library(name));
             bytes += size.parse::<u64>()?;
             executables += usize::from(u32::from_str_radix(mode, 8)? & 0o111 != 0);
         }
@@ -315,6 +357,20 @@ impl StockFiles {
             boot_mib: boot_bytes as f64 / MIB,
             root_mib: bytes as f64 / MIB,
             executables,
+            shared_libraries,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_library_is_known_by_its_name_with_or_without_version() {
+        assert!(is_shared_library("/usr/lib/libcrypto.so"));
+        assert!(is_shared_library("libc.so.6"));
+        assert!(!is_shared_library("/bin/collector"));
+        assert!(!is_shared_library("/usr/lib.so.d/readme"));
     }
 }

@@ -82,13 +82,15 @@ pub struct Figure {
     pub aim: Option<f64>,
     pub ours: Side,
     pub peer: Option<Side>,
+    /// What stands behind the figure, one by one.
+    pub notes: Vec<String>,
 }
 
 impl Figure {
+    /// None without a peer, and where ours is nothing at all.
     fn ratio(&self) -> Option<f64> {
-        self.peer
-            .as_ref()
-            .map(|peer| peer.median() / self.ours.median())
+        let peer = self.peer.as_ref()?.median();
+        Some(peer / self.ours.median()).filter(|ratio| ratio.is_finite())
     }
 
     fn reached(&self) -> bool {
@@ -99,6 +101,7 @@ impl Figure {
         json!({
             "name": self.name, "aim": self.aim, "ratio": self.ratio(), "reached": self.reached(),
             "ours": self.ours.json(), "peer": self.peer.as_ref().map(Side::json),
+            "notes": self.notes,
         })
     }
 }
@@ -135,6 +138,9 @@ impl Comparison {
                 figure.ours.unit,
                 if figure.reached() { "" } else { "  AIM MISSED" }
             );
+            for note in &figure.notes {
+                println!("  {note}");
+            }
         }
         println!("{}", self.limit);
     }
@@ -173,8 +179,22 @@ mod tests {
             aim: Some(2.0),
             ours: side(&[3.0, 1.0, 2.0]),
             peer: Some(side(&[4.0])),
+            notes: Vec::new(),
         };
         assert_eq!(figure.ratio(), Some(2.0));
+        assert!(figure.reached());
+    }
+
+    #[test]
+    fn nothing_at_all_has_no_ratio() {
+        let figure = Figure {
+            name: "files",
+            aim: Some(0.0),
+            ours: side(&[0.0]),
+            peer: Some(side(&[4.0])),
+            notes: Vec::new(),
+        };
+        assert_eq!(figure.ratio(), None);
         assert!(figure.reached());
     }
 
@@ -185,6 +205,7 @@ mod tests {
             aim: Some(2.0),
             ours: side(&[1.0, 2.0, 9.0]),
             peer: None,
+            notes: Vec::new(),
         };
         assert!(figure.reached());
         let figure = Figure {
@@ -192,6 +213,7 @@ mod tests {
             aim: Some(1.9),
             ours: side(&[1.0, 2.0, 9.0]),
             peer: None,
+            notes: Vec::new(),
         };
         assert!(!figure.reached());
     }

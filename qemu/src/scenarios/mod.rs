@@ -20,6 +20,7 @@ use crate::Inputs;
 use crate::accel;
 use crate::rig::{Lab, LabError, Setting};
 use std::error::Error;
+use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -119,7 +120,18 @@ pub struct Tally {
     pub skipped: usize,
 }
 
-/// Runs the scenarios whose names contain the filter, and closes with the count alone on a line.
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
+    }
+}
+
+/// Runs the scenarios whose names contain the filter. The caller closes with the count, which may hold tests of its own.
 pub fn run(filter: Option<&str>, inputs: &Inputs, depth: Depth) -> Tally {
     let mut tally = Tally::default();
     println!(
@@ -156,10 +168,6 @@ pub fn run(filter: Option<&str>, inputs: &Inputs, depth: Depth) -> Tally {
             }
         }
     }
-    println!(
-        "vm: {} passed, {} failed, {} skipped",
-        tally.passed, tally.failed, tally.skipped
-    );
     tally
 }
 
