@@ -150,6 +150,15 @@ impl BoxMachine {
         found.map(|(event, _)| event)
     }
 
+    /// Waits for the first event of any of these names, since the last mark.
+    pub fn wait_for_one_of(&self, limit: Limit, names: &[&str]) -> Result<Event, WaitError> {
+        let what = format!("event {}", names.join(" or "));
+        let found = self.serial.wait_for(self.since, limit, &what, |line| {
+            Event::in_line(line).filter(|event| names.contains(&event.name.as_str()))
+        });
+        found.map(|(event, _)| event)
+    }
+
     /// Waits for a line that contains a text, since the last mark.
     pub fn wait_for_line(&self, limit: Limit, text: &str) -> Result<Line, WaitError> {
         let found = self.serial.wait_for(

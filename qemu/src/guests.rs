@@ -5,8 +5,8 @@ use crate::agent::{Agent, AgentError};
 use crate::guest_image::GuestImage;
 use crate::machine::{Access, Boot, Drive, Machine, MachineError, Nic, Spec};
 use crate::network::{
-    BOX_INNER, BOX_LAN, End, GATEWAY, GATEWAY_MAC, HOSPITAL, HOSPITAL_MAC, LAN_PREFIX, RECEIVER,
-    WAN_PREFIX,
+    BOX_INNER, BOX_LAN, BOX_WAN, End, GATEWAY, GATEWAY_MAC, HOSPITAL, HOSPITAL_MAC, LAN_PREFIX,
+    RECEIVER, WAN_PREFIX,
 };
 use crate::pki::{BOX, GATEWAY_NAME, Pki};
 use crate::serial::SerialLog;
@@ -185,6 +185,7 @@ pub fn datacentre(pki: &Pki, shown: Shown, charon: &Path, program: &Path) -> Kin
             hospital: None,
             datacentre: Some(DatacentreSettings {
                 inner: RECEIVER,
+                peer: BOX_WAN,
                 peer_inner: BOX_INNER,
                 identity: GATEWAY_NAME.to_owned(),
                 peer_identity: BOX.to_owned(),

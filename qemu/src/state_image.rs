@@ -9,9 +9,11 @@ use std::process::Command;
 
 const SECTOR_BYTES: u64 = 512;
 /// The whole file system of such a state: journal, tables and ballast.
-const SIZE_MIB: u64 = 96;
-/// What ext4 itself takes of it: journal (4 MiB at this size), inode tables, bitmaps.
-const OVERHEAD_MIB: u64 = 12;
+const SIZE_MIB: u64 = 128;
+/// What ext4 itself takes of it: journal (4 MiB), tables for [`INODES`], bitmaps.
+const OVERHEAD_MIB: u64 = 6;
+/// A state has few files; the usual number would take 8 MiB.
+const INODES: &str = "4096";
 
 /// Copies the image `disk` to `copy` and gives its state partition a fresh ext4 with about `free_mib` free.
 pub fn nearly_full(disk: &Path, free_mib: u64, copy: &Path) -> Result<(), StateImageError> {
@@ -36,7 +38,7 @@ pub fn nearly_full(disk: &Path, free_mib: u64, copy: &Path) -> Result<(), StateI
     }
     let mut command = Command::new("mke2fs");
     command.args([
-        "-q", "-F", "-t", "ext4", "-L", "state", "-m", "0", "-J", "size=4", "-E",
+        "-q", "-F", "-t", "ext4", "-L", "state", "-m", "0", "-J", "size=4", "-N", INODES, "-E",
     ]);
     command
         .arg(format!("offset={offset},root_owner=0:0"))

@@ -149,6 +149,8 @@ pub struct HospitalSettings {
 pub struct DatacentreSettings {
     /// Address inside the tunnel, where the receiver listens.
     pub inner: Ipv4Addr,
+    /// The box's address on the line outside.
+    pub peer: Ipv4Addr,
     /// The box's address inside the tunnel.
     pub peer_inner: Ipv4Addr,
     pub identity: String,

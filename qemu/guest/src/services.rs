@@ -56,7 +56,7 @@ impl Services {
         match service {
             // smbd serves each client in a process of its own, which outlives the first one.
             Service::Smb => kill_by_name("smbd"),
-            Service::Tunnel => tunnel::forget(),
+            Service::Tunnel => tunnel::forget(self.datacentre()?),
             _ => Ok(()),
         }
     }

@@ -67,6 +67,16 @@ struct Reply {
 /// Starts charon and gives it its connection.
 pub fn start(settings: &DatacentreSettings) -> Result<Vec<Child>, Box<dyn Error>> {
     inner_address(settings)?;
+    // Left by an earlier stop; there is none at the first start.
+    let _ = run(
+        "ip",
+        &[
+            "route",
+            "delete",
+            "blackhole",
+            &format!("{}/32", settings.peer),
+        ],
+    );
     for module in ["esp4", "xfrm_user"] {
         run("modprobe", &[module])?;
     }
@@ -89,10 +99,20 @@ pub fn start(settings: &DatacentreSettings) -> Result<Vec<Child>, Box<dyn Error>
     Ok(vec![charon])
 }
 
-/// What the kernel still holds of a killed charon must go: a real outage leaves nothing behind either.
-pub fn forget() -> Outcome {
+/// A gateway that is down: what the kernel still holds of a killed charon goes, and nothing answers any more, not even
+/// that nobody is there.
+pub fn forget(settings: &DatacentreSettings) -> Outcome {
     run("ip", &["xfrm", "state", "flush"])?;
-    run("ip", &["xfrm", "policy", "flush"])
+    run("ip", &["xfrm", "policy", "flush"])?;
+    run(
+        "ip",
+        &[
+            "route",
+            "replace",
+            "blackhole",
+            &format!("{}/32", settings.peer),
+        ],
+    )
 }
 
 /// The address that the box reaches through the tunnel.

@@ -9,6 +9,7 @@ use crate::machine::LinkState;
 use crate::nbd::Loss;
 use crate::pcap::{Census, Class};
 use crate::rig::{Lab, LabError, Setting};
+use lab_guest::Service;
 
 const MARKERS: u64 = 1_000;
 
@@ -45,7 +46,12 @@ pub fn story(inputs: &Inputs, _: Depth) -> Result<Outcome, LabError> {
     )?;
     only_tunnel(&later, &markers)?;
 
-    // A box that starts without a far end asks for it, and does nothing else.
+    // A box that starts on a line without a gateway asks for it, and does nothing else.
+    lab.set_outside_line(LinkState::Up)?;
+    lab.datacentre
+        .agent
+        .stop(Service::Tunnel)
+        .map_err(LabError::Agent)?;
     lab.collector.cut_mains(Loss::All).map_err(LabError::Box)?;
     lab.box_boots()?;
     lab.wait_for(BOX_REPORTS, "tunnel-down")?;
@@ -62,7 +68,10 @@ pub fn story(inputs: &Inputs, _: Depth) -> Result<Outcome, LabError> {
     })?;
     only_tunnel(&alone, &markers)?;
 
-    lab.set_outside_line(LinkState::Up)?;
+    lab.datacentre
+        .agent
+        .start(Service::Tunnel)
+        .map_err(LabError::Agent)?;
     lab.wait_until_restored()?;
     only_tunnel(&lab.outside()?, &markers)?;
     Ok(Outcome::Passed)
