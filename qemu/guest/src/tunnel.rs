@@ -13,6 +13,8 @@ use std::process::{Child, Command, Stdio};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
+/// Where charon puts its routes.
+const CHARONS_TABLE: &str = "220";
 const SOCKET: &str = "/run/charon.vici";
 const CONFIGURATION: &str = "charon {\n  install_virtual_ip = no\n  filelog {\n    stderr {\n      default = 1\n      ike_name = yes\n    }\n  }\n  \
     plugins {\n    vici {\n      socket = unix:///run/charon.vici\n    }\n  }\n}\n";
@@ -99,11 +101,9 @@ pub fn start(settings: &DatacentreSettings) -> Result<Vec<Child>, Box<dyn Error>
     Ok(vec![charon])
 }
 
-/// A gateway that is down: what the kernel still holds of a killed charon goes, and nothing answers any more, not even
-/// that nobody is there.
+/// A gateway that is down: nothing answers any more, not even that nobody is there, and what the kernel still holds of a
+/// killed charon goes. Its routes go before its policies: what is still open would leave unencrypted.
 pub fn forget(settings: &DatacentreSettings) -> Outcome {
-    run("ip", &["xfrm", "state", "flush"])?;
-    run("ip", &["xfrm", "policy", "flush"])?;
     run(
         "ip",
         &[
@@ -112,10 +112,14 @@ pub fn forget(settings: &DatacentreSettings) -> Outcome {
             "blackhole",
             &format!("{}/32", settings.peer),
         ],
-    )
+    )?;
+    // There is no such table before charon's first start.
+    let _ = run("ip", &["route", "flush", "table", CHARONS_TABLE]);
+    run("ip", &["xfrm", "state", "flush"])?;
+    run("ip", &["xfrm", "policy", "flush"])
 }
 
-/// The address that the box reaches through the tunnel.
+/// The address that the box reaches through the tunnel. The box's own inner address is reached by charon's route alone.
 pub fn inner_address(settings: &DatacentreSettings) -> Outcome {
     run(
         "ip",
@@ -125,6 +129,15 @@ pub fn inner_address(settings: &DatacentreSettings) -> Outcome {
             &format!("{}/32", settings.inner),
             "dev",
             "lo",
+        ],
+    )?;
+    run(
+        "ip",
+        &[
+            "route",
+            "replace",
+            "blackhole",
+            &format!("{}/32", settings.peer_inner),
         ],
     )
 }
