@@ -20,7 +20,7 @@ const CUTS_FULL: u64 = 20;
 /// Writes to the disk from the first power-on, with an empty disk and the whole store to collect, until all is quiet.
 const WRITES_FIRST: u64 = 120;
 /// The same from a later power-on, with a handful of new files.
-const WRITES_LATER: u64 = 60;
+const WRITES_LATER: u64 = 50;
 /// When the box has come to rest before its fuse blew, the cut comes now.
 const QUIET: Limit = Limit {
     name: "QUIET",
