@@ -48,7 +48,6 @@ WantedBy=multi-user.target
 END
 systemctl enable report.service
 echo stock > /etc/hostname
-passwd -d root
 ",
 };
 
@@ -56,12 +55,13 @@ passwd -d root
 pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
     let image = image::build(cache)?;
     let machine = Machine::ensure(cache)?;
+    // before the measurements, which take minutes and would be lost
+    let stock = STOCK.ensure(cache)?;
     let work = image::target().join("bench/boot");
     fs::create_dir_all(&work)?;
     let disc = commission::disc(cache, &work)?;
     let ours = ours(&image, &disc)?;
     let firmware = through_firmware(&image, &machine, &disc, &work)?;
-    let stock = STOCK.ensure(cache)?;
     let peer = peer(cache, &stock, &work)?;
     let stock_files = StockFiles::count(stock.path())?;
     let one = |unit, sample: f64, command: &str| Side {
