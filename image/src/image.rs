@@ -73,13 +73,12 @@ impl fmt::Display for Error {
                 second,
                 differences,
             } => {
-                f.write_str("two builds of the same sources differ:")?;
-                for difference in differences {
-                    write!(f, " {difference},")?;
-                }
+                let list: Vec<String> = differences.iter().map(Difference::to_string).collect();
                 write!(
                     f,
-                    " see {}; rootfs.tsv tells the programs apart, and sources that changed meanwhile do this too",
+                    "two builds of the same sources differ: {}; see {}; rootfs.tsv tells the programs apart, \
+                     and sources that changed meanwhile do this too",
+                    list.join(", "),
                     second.display()
                 )
             }
