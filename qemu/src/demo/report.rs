@@ -12,7 +12,8 @@ pub struct Report {
     folder: PathBuf,
     begun: Instant,
     last: Instant,
-    seconds: Map<String, Value>,
+    /// Phases in their order.
+    seconds: Vec<(String, Value)>,
 }
 
 impl Report {
@@ -22,18 +23,18 @@ impl Report {
             folder: inputs.target.join("demo"),
             begun: now,
             last: now,
-            seconds: Map::new(),
+            seconds: Vec::new(),
         }
     }
 
     /// A part of the story has ended.
     pub fn phase(&mut self, name: &str) {
-        self.seconds.insert(name.to_owned(), tenths(self.last));
+        self.seconds.push((name.to_owned(), tenths(self.last)));
         self.last = Instant::now();
     }
 
     pub fn rows(mut self) -> Rows {
-        self.seconds.insert("total".to_owned(), tenths(self.begun));
+        self.seconds.push(("total".to_owned(), tenths(self.begun)));
         Rows {
             folder: self.folder,
             seconds: self.seconds,
@@ -56,7 +57,8 @@ struct Row {
 /// What was counted.
 pub struct Rows {
     folder: PathBuf,
-    seconds: Map<String, Value>,
+    /// Phases in their order.
+    seconds: Vec<(String, Value)>,
     rows: Vec<Row>,
 }
 
@@ -81,7 +83,10 @@ impl Rows {
             rows: self.rows,
             seconds: self.seconds,
         };
-        values.insert("seconds".to_owned(), Value::Object(verdict.seconds.clone()));
+        values.insert(
+            "seconds".to_owned(),
+            Value::Object(verdict.seconds.iter().cloned().collect()),
+        );
         values.insert("good".to_owned(), verdict.good().into());
         let path = self.folder.join("report.json");
         let text = format!("{:#}\n", Value::Object(values));
@@ -94,7 +99,8 @@ impl Rows {
 /// The outcome, as a table.
 pub struct Verdict {
     rows: Vec<Row>,
-    seconds: Map<String, Value>,
+    /// Phases in their order.
+    seconds: Vec<(String, Value)>,
 }
 
 impl Verdict {

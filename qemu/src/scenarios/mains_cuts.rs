@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const FILES: u64 = 600;
 const CHANGES: u64 = 25;
-const CUTS_SHORT: u64 = 4;
-const CUTS_FULL: u64 = 20;
+const CUTS_SHORT: u64 = 20;
+const CUTS_FULL: u64 = 200;
 /// Writes to the disk from the first power-on, with an empty disk and the whole store to collect, until all is quiet.
 const WRITES_FIRST: u64 = 120;
 /// The same from a later power-on, with a handful of new files.
