@@ -12,8 +12,8 @@ mod files;
 
 use crate::runtime::chain;
 use bundle::{
-    BoxName, BundleName, Closed, Digest, Draft, Entry, Event, LocalSigner, NameError, PushError, Recipient,
-    RecipientError, SealError, Sealer, SignerError, Source,
+    BoxName, BundleName, Closed, Digest, Draft, Entry, Event, LocalSigner, NameError, PushError,
+    Recipient, RecipientError, SealError, Sealer, SignerError, Source,
 };
 use files::{Batch, Problem};
 use std::error::Error;
@@ -57,14 +57,26 @@ enum SealFailure {
     Help,
     Line(lexopt::Error),
     Missing(&'static str),
-    Read { path: PathBuf, source: io::Error },
+    Read {
+        path: PathBuf,
+        source: io::Error,
+    },
     Name(NameError),
-    Recipient { path: PathBuf, source: RecipientError },
+    Recipient {
+        path: PathBuf,
+        source: RecipientError,
+    },
     Signer(SignerError),
     Seal(SealError),
     Draft(PushError),
-    Folder { path: PathBuf, source: io::Error },
-    Write { name: String, source: io::Error },
+    Folder {
+        path: PathBuf,
+        source: io::Error,
+    },
+    Write {
+        name: String,
+        source: io::Error,
+    },
 }
 
 impl fmt::Display for SealFailure {
@@ -89,7 +101,9 @@ impl Error for SealFailure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Line(source) => Some(source),
-            Self::Read { source, .. } | Self::Folder { source, .. } | Self::Write { source, .. } => Some(source),
+            Self::Read { source, .. }
+            | Self::Folder { source, .. }
+            | Self::Write { source, .. } => Some(source),
             Self::Name(source) => Some(source),
             Self::Recipient { source, .. } => Some(source),
             Self::Signer(source) => Some(source),
@@ -156,7 +170,10 @@ impl Order {
                 Short('h') | Long("help") => return Err(SealFailure::Help),
                 Value(folder) => {
                     let folder = PathBuf::from(folder);
-                    sources.push(Source { name: source_name(&folder, &sources), kind: kind.clone() });
+                    sources.push(Source {
+                        name: source_name(&folder, &sources),
+                        kind: kind.clone(),
+                    });
                     folders.push(folder);
                 }
                 _ => return Err(argument.unexpected().into()),
@@ -175,22 +192,39 @@ impl Order {
         let mut certificates = Vec::new();
         for path in recipients {
             let pem = read(path.clone())?;
-            certificates
-                .push(Recipient::from_pem(&pem).map_err(|source| SealFailure::Recipient { path, source })?);
+            certificates.push(
+                Recipient::from_pem(&pem)
+                    .map_err(|source| SealFailure::Recipient { path, source })?,
+            );
         }
         let box_name: BoxName = box_name.parse().map_err(SealFailure::Name)?;
         let signer = LocalSigner::from_pem(&read(key)?).map_err(SealFailure::Signer)?;
-        let sealer =
-            Sealer::new(box_name, certificates, &read(certificate)?, signer).map_err(SealFailure::Seal)?;
-        Ok(Self { sealer, out, sources, folders })
+        let sealer = Sealer::new(box_name, certificates, &read(certificate)?, signer)
+            .map_err(SealFailure::Seal)?;
+        Ok(Self {
+            sealer,
+            out,
+            sources,
+            folders,
+        })
     }
 }
 
 /// A source's name from a folder's: what a name cannot hold becomes `-`, and a second of the same name gets a number.
 fn source_name(folder: &Path, taken: &[Source]) -> String {
     let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let last = whole.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    let allowed = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
+    let last = whole
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_ascii_lowercase();
+    let allowed = |c: char| {
+        if c.is_ascii_lowercase() || c.is_ascii_digit() {
+            c
+        } else {
+            '-'
+        }
+    };
     let name: String = last.chars().map(allowed).take(28).collect();
     let name = name.trim_matches('-');
     let name = if name.is_empty() { "source" } else { name };
@@ -199,7 +233,10 @@ fn source_name(folder: &Path, taken: &[Source]) -> String {
         return name.to_owned();
     }
     // at most as many are taken as there are sources, so one of these is free
-    (2..=taken.len() + 2).map(|n| format!("{name}-{n}")).find(|name| is_free(name)).unwrap_or_default()
+    (2..=taken.len() + 2)
+        .map(|n| format!("{name}-{n}"))
+        .find(|name| is_free(name))
+        .unwrap_or_default()
 }
 
 /// What was done.
@@ -212,8 +249,16 @@ struct Totals {
 }
 
 fn seal(order: Order) -> Result<Totals, SealFailure> {
-    let Order { sealer, out, sources, folders } = order;
-    fs::create_dir_all(&out).map_err(|source| SealFailure::Folder { path: out.clone(), source })?;
+    let Order {
+        sealer,
+        out,
+        sources,
+        folders,
+    } = order;
+    fs::create_dir_all(&out).map_err(|source| SealFailure::Folder {
+        path: out.clone(),
+        source,
+    })?;
     let (sequence, previous) = last_bundle(&out, sealer.box_name())?;
     let mut work = Work {
         draft: Draft::new(sources.clone()).map_err(SealFailure::Draft)?,
@@ -236,7 +281,10 @@ fn seal(order: Order) -> Result<Totals, SealFailure> {
 
 /// Number and digest of the last bundle in a folder; 0 where there is none.
 fn last_bundle(out: &Path, box_name: &BoxName) -> Result<(u64, Option<Digest>), SealFailure> {
-    let unusable = |source| SealFailure::Folder { path: out.to_owned(), source };
+    let unusable = |source| SealFailure::Folder {
+        path: out.to_owned(),
+        source,
+    };
     let mut last: Option<BundleName> = None;
     for entry in fs::read_dir(out).map_err(unusable)? {
         let name = entry.map_err(unusable)?.file_name();
@@ -248,7 +296,10 @@ fn last_bundle(out: &Path, box_name: &BoxName) -> Result<(u64, Option<Digest>), 
     }
     match last {
         None => Ok((0, None)),
-        Some(name) => Ok((name.sequence(), Some(Digest::of(&read(out.join(name.to_string()))?)))),
+        Some(name) => Ok((
+            name.sequence(),
+            Some(Digest::of(&read(out.join(name.to_string()))?)),
+        )),
     }
 }
 
@@ -265,7 +316,12 @@ struct Work {
 
 impl Work {
     fn take(&mut self, batch: Batch) -> Result<(), SealFailure> {
-        for Problem { source, what, error } in batch.problems {
+        for Problem {
+            source,
+            what,
+            error,
+        } in batch.problems
+        {
             self.totals.problems += 1;
             self.progress.clear();
             let source = &self.sources[source].name;
@@ -273,7 +329,11 @@ impl Work {
         }
         for item in batch.items {
             let (bytes, ends_file) = (item.bytes, item.ends_file);
-            let entry = Entry { source: item.source, path: &item.path, event: Event::Added(item.body) };
+            let entry = Entry {
+                source: item.source,
+                path: &item.path,
+                event: Event::Added(item.body),
+            };
             match self.draft.push(&entry) {
                 Ok(()) => {}
                 Err(PushError::Full) => {
@@ -292,16 +352,23 @@ impl Work {
     /// Seals and writes the draft and begins the next.
     fn close(&mut self) -> Result<(), SealFailure> {
         let next = Draft::new(self.sources.clone()).map_err(SealFailure::Draft)?;
-        let closed = std::mem::replace(&mut self.draft, next).close().map_err(SealFailure::Draft)?;
+        let closed = std::mem::replace(&mut self.draft, next)
+            .close()
+            .map_err(SealFailure::Draft)?;
         self.write(&closed)
     }
 
     fn write(&mut self, closed: &Closed) -> Result<(), SealFailure> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let sealed =
-            self.sealer.seal(closed, self.sequence + 1, self.previous, now).map_err(SealFailure::Seal)?;
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let sealed = self
+            .sealer
+            .seal(closed, self.sequence + 1, self.previous, now)
+            .map_err(SealFailure::Seal)?;
         let name = sealed.name.to_string();
-        write_durably(&self.out, &name, &sealed.bytes).map_err(|source| SealFailure::Write { name, source })?;
+        write_durably(&self.out, &name, &sealed.bytes)
+            .map_err(|source| SealFailure::Write { name, source })?;
         self.sequence += 1;
         self.previous = Some(sealed.sha256);
         self.totals.bundles += 1;
@@ -313,8 +380,15 @@ impl Work {
             self.close()?;
         }
         self.progress.clear();
-        let Totals { files, bytes, bundles, problems } = &self.totals;
-        println!("sealed {files} files with {bytes} bytes in {bundles} bundles; {problems} problems");
+        let Totals {
+            files,
+            bytes,
+            bundles,
+            problems,
+        } = &self.totals;
+        println!(
+            "sealed {files} files with {bytes} bytes in {bundles} bundles; {problems} problems"
+        );
         Ok(self.totals)
     }
 }
@@ -336,14 +410,22 @@ struct Progress {
 
 impl Progress {
     fn new() -> Self {
-        Self { shown: None, terminal: io::stderr().is_terminal() }
+        Self {
+            shown: None,
+            terminal: io::stderr().is_terminal(),
+        }
     }
 
     fn show(&mut self, totals: &Totals) {
-        let due = self.shown.is_none_or(|shown| shown.elapsed() >= PROGRESS_PERIOD);
+        let due = self
+            .shown
+            .is_none_or(|shown| shown.elapsed() >= PROGRESS_PERIOD);
         if self.terminal && due {
             let megabytes = totals.bytes / 1_000_000;
-            eprint!("\r{} files, {megabytes} MB, {} bundles \x1b[K", totals.files, totals.bundles);
+            eprint!(
+                "\r{} files, {megabytes} MB, {} bundles \x1b[K",
+                totals.files, totals.bundles
+            );
             self.shown = Some(Instant::now());
         }
     }

@@ -151,8 +151,12 @@ fn reachable(
 }
 
 fn sources(faults: &mut Collector<'_>, written: &Written) {
-    let mut mounts: Vec<&str> =
-        written.mounts.iter().filter_map(|mount| mount.name.as_ref()).map(|at| at.value.as_str()).collect();
+    let mut mounts: Vec<&str> = written
+        .mounts
+        .iter()
+        .filter_map(|mount| mount.name.as_ref())
+        .map(|at| at.value.as_str())
+        .collect();
     mounts.dedup();
     let all_named = written.mounts.iter().all(|mount| mount.name.is_some());
     let mut seen: Vec<&Source> = Vec::new();

@@ -46,7 +46,11 @@ struct Gone;
 
 /// Reads all folders; a folder's index is its source's.
 pub fn read_all(folders: &[PathBuf], sender: &SyncSender<Batch>) {
-    let mut reader = Reader { sender, batch: Batch::default(), source: 0 };
+    let mut reader = Reader {
+        sender,
+        batch: Batch::default(),
+        source: 0,
+    };
     for (source, folder) in folders.iter().enumerate() {
         reader.source = source;
         if reader.folder(folder).is_err() {
@@ -65,7 +69,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Walks depth first with a stack of its own, so that no depth of folders can exhaust the thread's.
     fn folder(&mut self, root: &Path) -> Result<(), Gone> {
-        let mut pending: Vec<(Vec<u8>, PathBuf, Kind)> = vec![(Vec::new(), root.to_owned(), Kind::Folder)];
+        let mut pending: Vec<(Vec<u8>, PathBuf, Kind)> =
+            vec![(Vec::new(), root.to_owned(), Kind::Folder)];
         while let Some((below, path, kind)) = pending.pop() {
             match kind {
                 Kind::File => self.file(below, &path)?,
@@ -90,7 +95,10 @@ impl Reader<'_> {
                 Err(error) => return self.problem("a file cannot be read", error),
             }
         }
-        self.problem("a file is not sealed", io::Error::other("it changed each time that it was read"))
+        self.problem(
+            "a file is not sealed",
+            io::Error::other("it changed each time that it was read"),
+        )
     }
 
     fn attempt(&mut self, below: &[u8], path: &Path) -> Result<io::Result<Outcome>, Gone> {
@@ -106,8 +114,11 @@ impl Reader<'_> {
             return self.parts(below, &mut file, &before);
         }
         let mut content = Vec::with_capacity(before.len() as usize + 1);
-        let read = Read::by_ref(&mut file).take(PART_LIMIT_BYTES + 1).read_to_end(&mut content);
-        let unchanged = read.and_then(|_| Ok(is_same(&before, &file.metadata()?, content.len() as u64)));
+        let read = Read::by_ref(&mut file)
+            .take(PART_LIMIT_BYTES + 1)
+            .read_to_end(&mut content);
+        let unchanged =
+            read.and_then(|_| Ok(is_same(&before, &file.metadata()?, content.len() as u64)));
         match unchanged {
             Ok(true) => {}
             Ok(false) => return Ok(Ok(Outcome::Changed)),
@@ -117,7 +128,12 @@ impl Reader<'_> {
         Ok(Ok(Outcome::Whole))
     }
 
-    fn parts(&mut self, below: &[u8], file: &mut File, before: &Metadata) -> Result<io::Result<Outcome>, Gone> {
+    fn parts(
+        &mut self,
+        below: &[u8],
+        file: &mut File,
+        before: &Metadata,
+    ) -> Result<io::Result<Outcome>, Gone> {
         let total = before.len();
         let version = version_of(before);
         let mut hasher = Hasher::default();
@@ -141,7 +157,12 @@ impl Reader<'_> {
                 }
             }
             let whole = last.then(|| hasher.clone().finish());
-            let part = Part { version, total, offset, whole };
+            let part = Part {
+                version,
+                total,
+                offset,
+                whole,
+            };
             self.item(below, content, before, Some(part), last)?;
             offset += size;
         }
@@ -158,7 +179,13 @@ impl Reader<'_> {
     ) -> Result<(), Gone> {
         let bytes = content.len() as u64;
         let body = Body::new(content, Some(metadata.mtime()), part);
-        self.batch.items.push(Item { source: self.source, path: below.to_vec(), body, bytes, ends_file });
+        self.batch.items.push(Item {
+            source: self.source,
+            path: below.to_vec(),
+            body,
+            bytes,
+            ends_file,
+        });
         self.batch.bytes += bytes;
         if self.batch.bytes >= BATCH_BYTES || self.batch.items.len() >= BATCH_ITEMS {
             return self.hand_over();
@@ -167,12 +194,18 @@ impl Reader<'_> {
     }
 
     fn problem(&mut self, what: &'static str, error: io::Error) -> Result<(), Gone> {
-        self.batch.problems.push(Problem { source: self.source, what, error });
+        self.batch.problems.push(Problem {
+            source: self.source,
+            what,
+            error,
+        });
         self.hand_over()
     }
 
     fn hand_over(&mut self) -> Result<(), Gone> {
-        self.sender.send(std::mem::take(&mut self.batch)).map_err(|_| Gone)
+        self.sender
+            .send(std::mem::take(&mut self.batch))
+            .map_err(|_| Gone)
     }
 }
 
@@ -218,7 +251,15 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn is_same(before: &Metadata, after: &Metadata, read: u64) -> bool {
-    let facts = |m: &Metadata| (m.len(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec());
+    let facts = |m: &Metadata| {
+        (
+            m.len(),
+            m.mtime(),
+            m.mtime_nsec(),
+            m.ctime(),
+            m.ctime_nsec(),
+        )
+    };
     before.is_file() && facts(before) == facts(after) && before.len() == read
 }
 
