@@ -58,8 +58,8 @@ pub struct SiteDisc {
     pub files: Vec<(String, PathBuf)>,
 }
 
-/// Names on the disc, and names that `datacentre ca` gives.
-const FILES: &[(&str, &str)] = &[
+/// Names on the disc, as in `config/site.toml` too, and names that `datacentre ca` gives.
+pub const FILES: &[(&str, &str)] = &[
     ("ike.pem", "ike-box.pem"),
     ("ike.key", "ike-box.key"),
     ("ike-authority.pem", "ike-ca.pem"),

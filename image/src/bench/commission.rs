@@ -5,27 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lab::site_disc::FILES;
+
 use crate::cache::Cache;
 use crate::{image, step, userland};
 
 /// Hardware address of the example's network card.
 pub const CARD: &str = "52:54:00:00:00:01";
-
-/// Name in the example, and the authority's file that stands for it.
-const FILES: [(&str, &str); 12] = [
-    ("ike.pem", "ike-box.pem"),
-    ("ike.key", "ike-box.key"),
-    ("ike-authority.pem", "ike-ca.pem"),
-    ("upload.pem", "tls-box.pem"),
-    ("upload.key", "tls-box.key"),
-    ("upload-authority.pem", "tls-ca.pem"),
-    ("upload-authority.crl", "tls-crl.pem"),
-    ("receipt.pem", "receipt.pem"),
-    ("recipient.pem", "recipient.pem"),
-    ("sealing.pem", "sealing-box.pem"),
-    ("sealing.key", "sealing-box.key"),
-    ("site.toml", "site.toml"),
-];
 
 /// Makes the disc in `work`.
 pub fn disc(cache: &Cache, work: &Path) -> Result<PathBuf, Box<dyn Error>> {
@@ -60,7 +46,7 @@ pub fn disc(cache: &Cache, work: &Path) -> Result<PathBuf, Box<dyn Error>> {
         authority.join("site.toml"),
         example.replace("\"box-0001.example\"", "\"box-0001\""),
     )?;
-    for (name, from) in FILES {
+    for (name, from) in FILES.iter().chain(&[("site.toml", "site.toml")]) {
         fs::copy(authority.join(from), files.join(name))?;
     }
     let disc = work.join("disc.iso");
