@@ -21,6 +21,7 @@ mod image;
 mod kernel;
 mod laboratory;
 mod machine;
+mod peers;
 mod root;
 mod rootfs;
 mod sbom;
@@ -99,8 +100,11 @@ fn main() -> ExitCode {
             }
             _ => return wrong(IMAGE_HELP),
         },
-        ("bench", [name]) if bench::is_known(name) => with_cache(|cache| bench::run(cache, name)),
-        ("bench", _) => return wrong(bench::HELP),
+        ("bench", [name]) => match bench::named(name) {
+            Some(measure) => with_cache(|cache| bench::run(cache, measure)),
+            None => return wrong(&bench::help()),
+        },
+        ("bench", _) => return wrong(&bench::help()),
         ("disc", _) => Err(disc::NotInThisVersion.into()),
         _ => return wrong(HELP),
     };
@@ -125,13 +129,14 @@ fn with_cache(
 }
 
 fn help(command: &str) -> ExitCode {
+    let bench = bench::help();
     print!(
         "{}",
         match command {
             "demo" => demo::HELP,
             "test" => test::HELP,
             "image" => IMAGE_HELP,
-            "bench" => bench::HELP,
+            "bench" => &bench,
             "disc" => disc::HELP,
             _ => HELP,
         }
