@@ -236,10 +236,7 @@ impl UnverifiedBundle {
             )
             .map_err(|_| OpenError::Envelope(EnvelopeError::ContentKey))?;
         let compressed = self.shell.decrypt(key).map_err(OpenError::Envelope)?;
-        Ok(UnverifiedContent {
-            archive: decompress(&compressed)?,
-            sha256: self.sha256,
-        })
+        UnverifiedContent::decompress(&compressed, self.sha256)
     }
 }
 
@@ -279,6 +276,14 @@ pub struct UnverifiedContent {
 }
 
 impl UnverifiedContent {
+    /// Takes what an envelope held, decrypted, and decompresses it within bounds; `sha256` is of the bundle's file.
+    pub fn decompress(compressed: &[u8], sha256: Digest) -> Result<Self, OpenError> {
+        Ok(Self {
+            archive: decompress(compressed)?,
+            sha256,
+        })
+    }
+
     #[cfg(test)]
     pub(crate) fn manifest_bytes(&self) -> Result<&[u8], ArchiveError> {
         Reader::new(&self.archive)

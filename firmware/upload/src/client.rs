@@ -30,6 +30,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -138,6 +139,19 @@ struct Connection {
     driver: JoinHandle<hyper::Result<()>>,
 }
 
+impl Connection {
+    async fn over<S>(stream: S) -> hyper::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (requests, driver) = http1::handshake(TokioIo::new(stream)).await?;
+        Ok(Self {
+            requests,
+            driver: tokio::spawn(driver),
+        })
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
@@ -183,6 +197,17 @@ impl Client {
             }
         }
         result
+    }
+
+    /// A client whose first connection is this one, without TLS: a fuzz target plays the server on the other side.
+    #[cfg(feature = "plain")]
+    pub async fn on<S>(target: Target, stream: S) -> hyper::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut client = Self::new(target);
+        client.connection = Some(Connection::over(stream).await?);
+        Ok(client)
     }
 
     /// Closes the connection, if there is one.
@@ -402,13 +427,9 @@ impl Client {
             .await
             .map_err(|_| UploadError::Timeout { during: HANDSHAKE })?
             .map_err(|error| UploadError::from_exchange(HANDSHAKE, Box::new(error)))?;
-        let (requests, driver) = http1::handshake(TokioIo::new(stream))
+        Connection::over(stream)
             .await
-            .map_err(|error| UploadError::from_exchange(HANDSHAKE, Box::new(error)))?;
-        Ok(Connection {
-            requests,
-            driver: tokio::spawn(driver),
-        })
+            .map_err(|error| UploadError::from_exchange(HANDSHAKE, Box::new(error)))
     }
 }
 

@@ -22,7 +22,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -115,23 +115,30 @@ async fn connection(
             "refused {peer}: the client certificate names no box"
         ));
     };
-    let service = service_fn(|request: Request<Incoming>| {
-        let (client, shared) = (client.clone(), shared.clone());
-        async move { Ok::<_, Infallible>(detached(shared, client, request).await) }
-    });
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_LIMIT)
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served
+    if let Err(error) = converse(stream, client.clone(), shared.clone()).await
         && !error.is_incomplete_message()
         && !error.is_timeout()
     {
         (shared.log)(&format!("{client} at {peer}: {}", chain(&error)));
     }
+}
+
+/// Answers the requests of one box until its connection ends.
+pub async fn converse<S>(stream: S, client: String, shared: Arc<Shared>) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request: Request<Incoming>| {
+        let (client, shared) = (client.clone(), shared.clone());
+        async move { Ok::<_, Infallible>(detached(shared, client, request).await) }
+    });
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_LIMIT)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
 }
 
 /// A request goes on to its own end although its connection breaks, so that no writer is left behind without its lock.
@@ -179,7 +186,7 @@ fn certificate_words(fault: &CertificateError) -> String {
 }
 
 /// The box's name in a verified certificate.
-fn box_of(certificate: &CertificateDer<'_>) -> Option<String> {
+pub fn box_of(certificate: &CertificateDer<'_>) -> Option<String> {
     let certificate = Certificate::from_der(certificate).ok()?;
     let signed_part = certificate.tbs_certificate();
     let alternative = signed_part.get_extension::<SubjectAltName>().ok().flatten();

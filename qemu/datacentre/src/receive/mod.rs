@@ -17,10 +17,11 @@ mod store;
 mod uploads;
 
 use crate::arguments::{self, Failure};
-use bundle::LocalSigner;
+use bundle::{BoxName, LocalSigner};
 pub use http::Log;
 use http::Shared;
 use lexopt::prelude::*;
+pub use listener::box_of;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use store::{Store, StoreError};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use upload::{TlsFault, TlsProfile};
 
@@ -222,6 +224,14 @@ impl Server {
             settings,
             shared: Arc::new(shared),
         })
+    }
+
+    /// Serves one connection of a box that is known already, until it ends.
+    pub async fn serve_one<S>(&self, stream: S, client: &BoxName) -> hyper::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        listener::converse(stream, client.to_string(), self.shared.clone()).await
     }
 
     /// Serves until it is dropped. A runtime that ends then waits for what is being written.
