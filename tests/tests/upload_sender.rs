@@ -181,6 +181,7 @@ fn plan(lab: &Lab, server: SocketAddr, receipts: site::Receipts, root: &std::pat
             receipts,
             tls: site::TlsProfile::Modern,
         },
+        sending: site::Sending::default(),
         sealing: Sealing {
             recipients: vec![],
             certificate: PathBuf::new(),
