@@ -6,6 +6,7 @@
 
 use crate::limits::{RECIPIENT_LIMIT, SEALED_LIMIT_BYTES};
 use crate::recipient::Recipient;
+use crate::signed::is_plain;
 use crate::tlv;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::error::Unspecified;
@@ -286,6 +287,11 @@ impl Shell {
                     "a recipient that is not named by issuer and serial number",
                 ));
             };
+            if info.version != CmsVersion::V0 {
+                return Err(EnvelopeError::Field(
+                    "a recipient of a version other than 0",
+                ));
+            }
             if name.to_der().map_err(EnvelopeError::Form)? == identifier {
                 check_key_algorithm(&info.key_enc_alg)?;
                 return Ok(info);
@@ -348,7 +354,7 @@ fn check_key_algorithm(algorithm: &AlgorithmIdentifierOwned) -> Result<(), Envel
     let Some(hash) = &parameters.hash else {
         return wrong("RSAES-OAEP and SHA-1".into());
     };
-    if hash.oid != ID_SHA_256 {
+    if hash.oid != ID_SHA_256 || !is_plain(hash) {
         return wrong(format!("RSAES-OAEP and hash {}", hash.oid));
     }
     let mask_hash = match &parameters.mask {
@@ -360,7 +366,7 @@ fn check_key_algorithm(algorithm: &AlgorithmIdentifierOwned) -> Result<(), Envel
         .transpose()
         .map_err(EnvelopeError::Form)?;
     match mask_hash {
-        Some(hash) if hash.oid == ID_SHA_256 => Ok(()),
+        Some(hash) if hash.oid == ID_SHA_256 && is_plain(&hash) => Ok(()),
         _ => wrong("RSAES-OAEP whose mask function is not MGF1 with SHA-256".into()),
     }
 }

@@ -124,6 +124,8 @@ pub struct Manifest {
 #[derive(Debug)]
 pub enum ManifestError {
     Json(serde_json::Error),
+    /// A backslash: what stands for itself would have a second spelling.
+    Escape,
     Format(String),
     BoxName(String),
     Sequence(u64),
@@ -168,6 +170,10 @@ impl fmt::Display for ManifestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json(_) => write!(f, "the manifest is not the JSON of this format"),
+            Self::Escape => write!(
+                f,
+                "the manifest has a backslash, but nothing in it needs an escape"
+            ),
             Self::Format(format) => {
                 write!(
                     f,
@@ -314,9 +320,17 @@ pub(crate) fn format_time(time: u64) -> Option<String> {
         .map(|time| time.to_string())
 }
 
+/// A time for messages.
+pub(crate) fn show_time(time: u64) -> String {
+    format_time(time).unwrap_or_else(|| format!("second {time}"))
+}
+
 impl Manifest {
     /// Reads a manifest. The result is a claim.
     pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
+        if json.contains(&b'\\') {
+            return Err(ManifestError::Escape);
+        }
         let wire: WireManifest = match serde_json::from_slice(json) {
             Ok(wire) => wire,
             Err(error) => {

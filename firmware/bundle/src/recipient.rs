@@ -14,8 +14,9 @@ use x509_cert::ext::pkix::KeyUsage;
 
 /// A certificate to whose RSA key content keys are encrypted.
 ///
-/// Its validity is not checked: secrecy does not depend on it, and a box that nobody visits for years must go on. The
-/// site configuration warns, and [`Recipient::strength_ends`] is the one hard end.
+/// Nothing is sealed to it after its certificate has ended: the key may have been destroyed by then, and a bundle that
+/// nobody can open is a lost one, whereas the hospital still has what waits. [`Recipient::strength_ends`] is the other
+/// hard end. Its beginning is not checked: a clock that is slow must not stop the box.
 pub struct Recipient {
     identifier: Vec<u8>,
     key: OaepPublicEncryptingKey,
@@ -123,7 +124,7 @@ impl Recipient {
         &self.subject
     }
 
-    /// End of the certificate's validity in Unix seconds, for warnings.
+    /// Last second of the certificate's validity, Unix time.
     pub fn not_after(&self) -> u64 {
         self.not_after
     }

@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::draft::Closed;
 use crate::envelope;
 use crate::limits::{COMPRESSION_LEVEL, RECIPIENT_LIMIT, SEALED_LIMIT_BYTES};
-use crate::manifest::{FORMAT, format_time};
+use crate::manifest::{FORMAT, format_time, show_time};
 use crate::name::{BoxName, BundleName};
 use crate::recipient::Recipient;
 use crate::signed::{self, Placement, SignedError, SigningError, UnverifiedSigned};
@@ -50,6 +50,12 @@ pub enum SealError {
         subject: String,
         bits: usize,
     },
+    /// The recipient's certificate has ended: its key may be gone, and nothing could open the bundle.
+    RecipientTime {
+        subject: String,
+        not_after: u64,
+        time: u64,
+    },
     Sequence(u64),
     Previous(u64),
     Time(u64),
@@ -82,14 +88,24 @@ impl fmt::Display for SealError {
             } => write!(
                 f,
                 "the signing certificate is valid from {} to {}, but it is {}; renew it or set the clock",
-                show(*not_before),
-                show(*not_after),
-                show(*time)
+                show_time(*not_before),
+                show_time(*not_after),
+                show_time(*time)
             ),
             Self::RecipientStrength { subject, bits } => write!(
                 f,
                 "the recipient {subject} has an RSA key of {bits} bits, which takes no new bundle after 2030-12-31; \
                  use a certificate with at least 3072 bits"
+            ),
+            Self::RecipientTime {
+                subject,
+                not_after,
+                time,
+            } => write!(
+                f,
+                "the certificate of the recipient {subject} ended at {}, and it is {}; configure its successor or set the clock",
+                show_time(*not_after),
+                show_time(*time)
             ),
             Self::Sequence(sequence) => write!(f, "{sequence} is no sequence number"),
             Self::Previous(sequence) => {
@@ -123,10 +139,6 @@ impl Error for SealError {
             _ => None,
         }
     }
-}
-
-fn show(time: u64) -> String {
-    format_time(time).unwrap_or_else(|| format!("second {time}"))
 }
 
 impl<S: Signer> Sealer<S> {
@@ -208,17 +220,22 @@ impl<S: Signer> Sealer<S> {
                 time,
             });
         }
-        match self
-            .recipients
-            .iter()
-            .find(|r| r.strength_ends().is_some_and(|end| time >= end))
-        {
-            Some(weak) => Err(SealError::RecipientStrength {
-                subject: weak.subject().to_owned(),
-                bits: weak.bits(),
-            }),
-            None => Ok(()),
+        for recipient in &self.recipients {
+            if recipient.strength_ends().is_some_and(|end| time >= end) {
+                return Err(SealError::RecipientStrength {
+                    subject: recipient.subject().to_owned(),
+                    bits: recipient.bits(),
+                });
+            }
+            if time > recipient.not_after() {
+                return Err(SealError::RecipientTime {
+                    subject: recipient.subject().to_owned(),
+                    not_after: recipient.not_after(),
+                    time,
+                });
+            }
         }
+        Ok(())
     }
 
     fn manifest(

@@ -85,28 +85,28 @@ fn a_manifest_whose_signer_is_not_the_boxs_is_refused() {
             years: (2020, 2025),
             ..GOOD
         })),
-        OpenError::Signature(SignedError::Chain(_))
+        OpenError::Signature(SignedError::Expired(_))
     ));
     assert!(matches!(
         by(issue(Saying {
             years: (2030, 2035),
             ..GOOD
         })),
-        OpenError::Signature(SignedError::Chain(_))
+        OpenError::Signature(SignedError::NotYetValid(_))
     ));
     assert!(matches!(
         by(issue(Saying {
             purpose: None,
             ..GOOD
         })),
-        OpenError::Signature(SignedError::Chain(_))
+        OpenError::Signature(SignedError::Purpose(_))
     ));
     assert!(matches!(
         by(issue(Saying {
             purpose: Some(ServerAuth),
             ..GOOD
         })),
-        OpenError::Signature(SignedError::Chain(_))
+        OpenError::Signature(SignedError::Purpose(_))
     ));
     assert!(matches!(
         by(issue(Saying {
