@@ -1,7 +1,8 @@
 //! Software that nobody here wrote, for tests and measurements beside ours: a Debian 13 root of its own and pinned npm packages.
 //!
 //! 1. Programs run on the host without `chroot`, by wrappers in `host-bin/` that use the root's loader and libraries, so that the
-//!    host's versions do not matter. They are not on the path: who wants a peer asks for it by [`PROGRAMS`].
+//!    host's versions do not matter. They are not on the path: who wants a peer asks for it by [`PROGRAMS`]. Debian's node finds parts
+//!    of itself by absolute names, so it alone gets a private view: the host's folders with `/usr` of the root.
 //! 2. The npm packages are those of `tests/peers/package-lock.json`, checked by its digests; no script of theirs runs.
 
 use std::ffi::OsString;
@@ -22,6 +23,8 @@ use crate::step::{self, Step};
 const PROGRAMS: &str = "COLLECTOR_PEERS";
 /// Variable with the folder that holds `node_modules`.
 const PACKAGES: &str = "COLLECTOR_PEERS_NODE";
+/// Where node, which sees `/usr` of the root, finds npm.
+const NPM: &str = "/usr/share/nodejs/npm/bin/npm-cli.js";
 /// Measured 5-10 s; the network decides.
 const ESTIMATE: Duration = Duration::from_secs(20);
 /// What `npm ci` reads.
@@ -54,29 +57,47 @@ const PEERS: DebianRoot<'static> = DebianRoot {
     customize: WRAPPERS,
 };
 
-/// Debian keeps npm's own dependencies in a folder that node knows by an absolute name: `NODE_PATH` says where it is here.
 const WRAPPERS: &str = r#"
 mkdir /host-bin
-for name in node curl openssl zstd tar find xargs sha256sum sort split time sslscan nginx rsync restic; do
+for name in curl openssl zstd tar find xargs sha256sum sort split time sslscan nginx rsync; do
     for place in bin sbin; do
         [ -e "/usr/$place/$name" ] || continue
         cat > "/host-bin/$name" <<END
 #!/bin/sh
 root=\${0%/*/*}
 libraries="\$root/usr/lib/x86_64-linux-gnu"
-END
-        case $name in
-        node) echo 'export NODE_PATH="$root/usr/share/nodejs"' >> "/host-bin/$name" ;;
-        openssl) echo 'export OPENSSL_MODULES="$libraries/ossl-modules" OPENSSL_CONF="$root/etc/ssl/openssl.cnf"' >> "/host-bin/$name" ;;
-        esac
-        cat >> "/host-bin/$name" <<END
+export OPENSSL_MODULES="\$libraries/ossl-modules"
 exec "\$root/usr/lib64/ld-linux-x86-64.so.2" --library-path "\$libraries" "\$root/usr/$place/$name" "\$@"
 END
-        chmod 755 "/host-bin/$name"
     done
 done
-# restic is linked statically, and needs no loader
-printf '#!/bin/sh\nexec "${0%%/*/*}/usr/bin/restic" "$@"\n' > /host-bin/restic
+# linked statically
+cat > /host-bin/restic <<'END'
+#!/bin/sh
+exec "${0%/*/*}/usr/bin/restic" "$@"
+END
+cat > /host-bin/node <<'END'
+#!/bin/sh
+root=${0%/*/*}
+[ "$(id -u)" = 0 ] && user= || user=--map-root-user
+exec unshare $user --mount --propagation private sh -euc '
+root=$1 view=$1/mnt here=$PWD
+shift
+mount -t tmpfs view "$view"
+for folder in /*; do
+    case $folder in /bin|/sbin|/lib*|/usr) continue ;; esac
+    if [ -d "$folder" ] && [ ! -L "$folder" ]; then
+        mkdir "$view$folder"
+        mount --rbind "$folder" "$view$folder"
+    fi
+done
+mkdir "$view/usr"
+mount --bind "$root/usr" "$view/usr"
+for link in bin sbin lib lib64; do ln -s "usr/$link" "$view/$link"; done
+exec chroot "$view" /usr/bin/env --chdir="$here" /usr/bin/node "$@"
+' node "$root" "$@"
+END
+chmod 755 /host-bin/*
 for name in node curl openssl zstd tar find time sslscan nginx rsync restic; do test -x "/host-bin/$name"; done
 "#;
 
@@ -138,8 +159,7 @@ impl Peers {
     pub fn ensure(cache: &Cache) -> Result<Peers, Error> {
         let root = PEERS.ensure(cache).map_err(Error::Root)?;
         let programs = root.path().join("host-bin");
-        let npm = root.path().join("usr/share/nodejs/npm/bin/npm-cli.js");
-        let packages = packages(cache, &programs.join("node"), &npm)?;
+        let packages = packages(cache, &programs.join("node"))?;
         Ok(Peers { programs, packages })
     }
 
@@ -157,7 +177,7 @@ impl Peers {
     }
 }
 
-fn packages(cache: &Cache, node: &Path, npm: &Path) -> Result<PathBuf, Error> {
+fn packages(cache: &Cache, node: &Path) -> Result<PathBuf, Error> {
     let lists = image::workspace().join("tests/peers");
     let mut key = Key::default();
     for name in LISTS {
@@ -172,7 +192,7 @@ fn packages(cache: &Cache, node: &Path, npm: &Path) -> Result<PathBuf, Error> {
         }
         let mut command = Command::new(node);
         command
-            .arg(npm)
+            .arg(NPM)
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
             .current_dir(dir);
         let log = cache.log("npm-peers");
