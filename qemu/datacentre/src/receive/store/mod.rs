@@ -12,33 +12,38 @@
 //! 1. An upload exists when its `.info` exists; `.info` appears by rename, after an empty `.data` is durable.
 //! 2. An offset is told only after the bytes before it are on the disk ([`Partial::sync`]). Bytes beyond it may be there
 //!    after a crash: they are the client's too, and the digest over all of them decides at the end.
-//! 3. A bundle appears in `DIR/<box>/` by rename, complete and with the announced digest; its receipt follows. Between
-//!    the two a crash leaves a bundle without receipt: the receipt is then made anew from the bytes on the disk.
+//! 3. A bundle is acknowledged after these steps, each durable before the next: its bytes; its name in `DIR/<box>/`, by
+//!    rename and with the announced digest; its receipt. After a crash between the last two the receipt is made anew
+//!    from the bytes on the disk, once the name is durable for certain.
 //! 4. A name that was received once is never overwritten, even if the bundle was moved away since: the receipt stays.
+//! 5. A folder counts as durable only when this process has synced the one above it: an earlier one may have been
+//!    killed between making and syncing it.
+//!
+//! Each is held by `power_cut`, which cuts at every change of [`disk`] and asks for what was acknowledged.
+
+mod disk;
+mod partial;
+#[cfg(test)]
+mod power_cut;
+mod space;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bundle::signed::SigningError;
-use bundle::{BundleName, Signer};
-use bytes::Bytes;
+use bundle::{BoxName, BundleName, Signer};
 use der::DateTime;
-use serde::{Deserialize, Serialize};
+use disk::Disk;
+pub use partial::{Announcement, Partial};
+pub use space::{NoRoom, Shares};
+use std::collections::HashSet;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use upload::receipt::{self, Statement};
 use upload::tus::hex;
 use x509_cert::Certificate;
-
-/// What a client announced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Announcement {
-    pub size: u64,
-    pub sha256: String,
-    /// `Upload-Metadata` as sent: the protocol wants it back.
-    pub metadata: String,
-}
 
 /// The disk refused something, or holds what it should not.
 #[derive(Debug)]
@@ -51,6 +56,7 @@ pub enum StoreError {
     Locked {
         path: PathBuf,
     },
+    NoRoom(NoRoom),
     Receipt(SigningError),
 }
 
@@ -59,6 +65,7 @@ impl fmt::Display for StoreError {
         match self {
             Self::Io { action, path, .. } => write!(f, "cannot {action} {}", path.display()),
             Self::Locked { path } => write!(f, "{} is in use by another server", path.display()),
+            Self::NoRoom(_) => write!(f, "no room for a new upload"),
             Self::Receipt(_) => write!(f, "cannot make a receipt"),
         }
     }
@@ -69,6 +76,7 @@ impl std::error::Error for StoreError {
         match self {
             Self::Io { source, .. } => Some(source),
             Self::Locked { .. } => None,
+            Self::NoRoom(source) => Some(source),
             Self::Receipt(source) => Some(source),
         }
     }
@@ -99,8 +107,13 @@ pub struct Finished {
 
 pub struct Store {
     root: PathBuf,
+    disk: Arc<Disk>,
     certificate: Certificate,
     key: Box<dyn Signer + Send + Sync>,
+    /// Folders of which this process knows that they survive a cut.
+    durable: Mutex<HashSet<PathBuf>>,
+    /// From the look at the free space until it is taken.
+    allocating: Mutex<()>,
     /// Kept open for its lock.
     _lock: File,
 }
@@ -113,17 +126,49 @@ impl Store {
         key: Box<dyn Signer + Send + Sync>,
     ) -> Result<Self, StoreError> {
         fs::create_dir_all(root).map_err(fault("create", root))?;
+        Self::over(Disk::default(), root, certificate, key)
+    }
+
+    fn over(
+        disk: Disk,
+        root: &Path,
+        certificate: Certificate,
+        key: Box<dyn Signer + Send + Sync>,
+    ) -> Result<Self, StoreError> {
         let path = root.join(".lock");
         let lock = File::create(&path).map_err(fault("create", &path))?;
         lock.try_lock().map_err(|_| StoreError::Locked {
             path: root.to_owned(),
         })?;
-        Ok(Self {
+        let store = Self {
             root: root.to_owned(),
+            disk: Arc::new(disk),
             certificate,
             key,
+            durable: Mutex::new(HashSet::from([root.to_owned()])),
+            allocating: Mutex::new(()),
             _lock: lock,
-        })
+        };
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// Removes what a crash left beside finished bundles and half-written files.
+    fn sweep(&self) -> Result<(), StoreError> {
+        for kind in [".partial", ".receipts"] {
+            for folder in list(&self.root.join(kind))? {
+                for entry in list(&folder.path())? {
+                    let path = entry.path();
+                    let half_written = path.extension().is_some_and(|ending| ending == "new");
+                    let finished = kind == ".partial"
+                        && upload_of(&path).is_some_and(|name| self.receipt_path(&name).exists());
+                    if half_written || finished {
+                        self.disk.remove(&path).map_err(fault("remove", &path))?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn finished_path(&self, name: &BundleName) -> PathBuf {
@@ -158,7 +203,9 @@ impl Store {
         };
         match serde_json::from_slice(&text) {
             Ok(announcement) => {
-                Partial::resume(self.partial_path(name, "data"), announcement).map(Found::Partial)
+                self.sync_folder_of(&info)?;
+                let data = self.partial_path(name, "data");
+                Partial::resume(self.disk.clone(), data, announcement).map(Found::Partial)
             }
             // Only a disk that lost synced bytes brings this about; nothing was promised for it yet.
             Err(_) => Ok(Found::Nothing),
@@ -185,6 +232,9 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(fault("open", &bundle)(error)),
             Ok(mut file) => {
+                // Its bytes were synced before it got this name; the name may not be.
+                self.make_folder_of(&bundle)?;
+                self.sync_folder_of(&bundle)?;
                 let (size, context) = digest_of(&mut file).map_err(fault("read", &bundle))?;
                 self.store_receipt(name, size, hex(context.finish().as_ref()))
                     .map(Some)
@@ -192,70 +242,62 @@ impl Store {
         }
     }
 
-    /// Makes room for a new upload; an unfinished one of the same name is given up.
+    /// Makes room for a new upload within `shares`; an unfinished one of the same name is given up.
     pub fn create(
         &self,
         name: &BundleName,
         announcement: Announcement,
+        shares: &Shares,
     ) -> Result<Partial, StoreError> {
         self.remove_partial(name)?;
         let (data, info) = (
             self.partial_path(name, "data"),
             self.partial_path(name, "info"),
         );
-        make_folder_of(&data)?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&data);
-        let file = file.map_err(fault("create", &data))?;
-        file.sync_all().map_err(fault("sync", &data))?;
+        self.make_folder_of(&data)?;
         // A struct of strings and a number always has a JSON form.
-        write_durably(
-            &info,
-            &serde_json::to_vec(&announcement).unwrap_or_default(),
-        )?;
-        Ok(Partial {
-            path: data,
-            announcement,
-            file,
-            offset: 0,
-            whole: Context::new(&SHA256),
-        })
+        let text = serde_json::to_vec(&announcement).unwrap_or_default();
+        let partial = {
+            let used = self.used_bytes(name.box_name())?;
+            let _until_allocated = locked(&self.allocating);
+            let disk = space::DiskSpace::of(&self.root).map_err(fault("measure", &self.root))?;
+            let room = shares.room(announcement.size, used, disk);
+            room.map_err(StoreError::NoRoom)?;
+            let partial = Partial::create(self.disk.clone(), data.clone(), announcement);
+            partial.inspect_err(|_| drop(self.disk.remove(&data)))?
+        };
+        let partial = partial.sync()?;
+        self.write_durably(&info, &text)?;
+        Ok(partial)
     }
 
     /// Gives up an unfinished upload.
     pub fn remove_partial(&self, name: &BundleName) -> Result<(), StoreError> {
         for ending in ["info", "data"] {
             let path = self.partial_path(name, ending);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(fault("remove", &path)(error));
-                }
-                _ => {}
-            }
+            self.disk.remove(&path).map_err(fault("remove", &path))?;
         }
         Ok(())
     }
 
     /// Turns a complete upload into a finished bundle with its receipt, or finds its digest wrong (`None`) and gives it
-    /// up. The caller has synced it.
+    /// up.
     pub fn finish(
         &self,
         name: &BundleName,
         partial: Partial,
     ) -> Result<Option<Finished>, StoreError> {
+        let partial = partial.sync()?;
         let sha256 = hex(partial.whole.finish().as_ref());
         if sha256 != partial.announcement.sha256 {
             self.remove_partial(name)?;
             return Ok(None);
         }
         let bundle = self.finished_path(name);
-        make_folder_of(&bundle)?;
-        fs::rename(&partial.path, &bundle).map_err(fault("rename", &partial.path))?;
-        sync_folder_of(&bundle)?;
+        self.make_folder_of(&bundle)?;
+        let renamed = self.disk.rename(&partial.path, &bundle);
+        renamed.map_err(fault("rename", &partial.path))?;
+        self.sync_folder_of(&bundle)?;
         let finished = self.store_receipt(name, partial.announcement.size, sha256)?;
         self.remove_partial(name)?;
         Ok(Some(finished))
@@ -279,8 +321,8 @@ impl Store {
         let receipt = receipt::issue(&statement, &self.certificate, self.key.as_ref())
             .map_err(StoreError::Receipt)?;
         let path = self.receipt_path(name);
-        make_folder_of(&path)?;
-        write_durably(&path, &receipt)?;
+        self.make_folder_of(&path)?;
+        self.write_durably(&path, &receipt)?;
         Ok(Finished {
             size,
             sha256,
@@ -289,12 +331,12 @@ impl Store {
     }
 
     /// Bytes that a box has stored or announced.
-    pub fn used_bytes(&self, box_name: &str) -> Result<u64, StoreError> {
+    fn used_bytes(&self, box_name: &BoxName) -> Result<u64, StoreError> {
         let mut sum = 0;
-        for entry in list(&self.root.join(box_name))? {
+        for entry in list(&self.root.join(box_name.as_str()))? {
             sum += entry.metadata().map(|metadata| metadata.len()).unwrap_or(0);
         }
-        for entry in list(&self.root.join(".partial").join(box_name))? {
+        for entry in list(&self.root.join(".partial").join(box_name.as_str()))? {
             let info = entry.path();
             if info.extension().is_some_and(|ending| ending == "info") {
                 let text = fs::read(&info).unwrap_or_default();
@@ -306,120 +348,93 @@ impl Store {
         Ok(sum)
     }
 
-    /// Unfinished uploads that got no byte for `age`.
+    /// A box's unfinished uploads, the one that waits longest for a byte first.
+    pub fn unfinished(&self, box_name: &BoxName) -> Result<Vec<BundleName>, StoreError> {
+        let mut found = self.ages(&self.root.join(".partial").join(box_name.as_str()))?;
+        found.sort_by_key(|(_, age)| std::cmp::Reverse(*age));
+        Ok(found.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// Unfinished uploads of all boxes that got no byte for `age`.
     pub fn stale_partials(&self, age: Duration) -> Result<Vec<BundleName>, StoreError> {
         let mut stale = Vec::new();
         for folder in list(&self.root.join(".partial"))? {
-            for entry in list(&folder.path())? {
-                let name = entry.file_name();
-                let name = name
-                    .to_str()
-                    .and_then(|text| text.rsplit_once('.'))
-                    .and_then(|it| it.0.parse::<BundleName>().ok());
-                let Some(name) = name else { continue };
-                let age_of = |ending| {
-                    fs::metadata(self.partial_path(&name, ending))?
-                        .modified()?
-                        .elapsed()
-                        .map_err(io::Error::other)
-                };
-                let youngest = ["info", "data"]
-                    .into_iter()
-                    .filter_map(|ending| age_of(ending).ok())
-                    .min();
-                stale.extend(youngest.filter(|youngest| *youngest > age).map(|_| name));
-            }
+            let found = self.ages(&folder.path())?;
+            let old = found.into_iter().filter(|(_, of)| *of > age);
+            stale.extend(old.map(|(name, _)| name));
         }
         Ok(stale)
     }
-}
 
-/// An unfinished upload, open for more.
-pub struct Partial {
-    path: PathBuf,
-    announcement: Announcement,
-    file: File,
-    offset: u64,
-    whole: Context,
-}
+    /// The uploads in a folder, each once, and the time since each got a byte.
+    fn ages(&self, folder: &Path) -> Result<Vec<(BundleName, Duration)>, StoreError> {
+        let names: HashSet<_> = list(folder)?
+            .iter()
+            .filter_map(|entry| upload_of(&entry.path()))
+            .collect();
+        let age_of = |name: &BundleName, ending| {
+            fs::metadata(self.partial_path(name, ending))?
+                .modified()?
+                .elapsed()
+                .map_err(io::Error::other)
+        };
+        let age = |name: BundleName| {
+            let ages = ["info", "data"].map(|ending| age_of(&name, ending).ok());
+            let youngest = ages.into_iter().flatten().min()?;
+            Some((name, youngest))
+        };
+        Ok(names.into_iter().filter_map(age).collect())
+    }
 
-/// Where an upload stood before a chunk.
-pub struct Mark {
-    offset: u64,
-    whole: Context,
-}
-
-impl Partial {
-    fn resume(path: PathBuf, announcement: Announcement) -> Result<Self, StoreError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
-        let mut file = file.map_err(fault("open", &path))?;
-        let length = file.metadata().map_err(fault("read", &path))?.len();
-        if length > announcement.size {
-            file.set_len(0).map_err(fault("truncate", &path))?;
+    /// Creates the folder of a file, durably.
+    fn make_folder_of(&self, path: &Path) -> Result<(), StoreError> {
+        let Some(folder) = path.parent() else {
+            return Ok(());
+        };
+        if locked(&self.durable).contains(folder) {
+            return Ok(());
         }
-        let (offset, whole) = digest_of(&mut file).map_err(fault("read", &path))?;
-        Ok(Self {
-            path,
-            announcement,
-            file,
-            offset,
-            whole,
-        })
-    }
-
-    pub fn announcement(&self) -> &Announcement {
-        &self.announcement
-    }
-
-    pub fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    pub fn is_complete(&self) -> bool {
-        self.offset == self.announcement.size
-    }
-
-    pub fn mark(&self) -> Mark {
-        Mark {
-            offset: self.offset,
-            whole: self.whole.clone(),
-        }
-    }
-
-    /// Appends; the caller has made sure that it does not go beyond the announced size.
-    pub fn append(&mut self, parts: &[Bytes]) -> Result<(), StoreError> {
-        for part in parts {
-            self.file
-                .write_all(part)
-                .map_err(fault("write", &self.path))?;
-            self.whole.update(part);
-            self.offset += part.len() as u64;
-        }
+        self.make_folder_of(folder)?;
+        let made = self.disk.create_folder(folder);
+        made.map_err(fault("create", folder))?;
+        self.sync_folder_of(folder)?;
+        locked(&self.durable).insert(folder.to_owned());
         Ok(())
     }
 
-    /// Takes back what came after the mark.
-    pub fn roll_back(&mut self, mark: Mark) -> Result<(), StoreError> {
-        self.file
-            .set_len(mark.offset)
-            .map_err(fault("truncate", &self.path))?;
-        self.file
-            .seek(SeekFrom::Start(mark.offset))
-            .map_err(fault("seek in", &self.path))?;
-        self.offset = mark.offset;
-        self.whole = mark.whole;
-        Ok(())
+    fn sync_folder_of(&self, path: &Path) -> Result<(), StoreError> {
+        let Some(folder) = path.parent() else {
+            return Ok(());
+        };
+        let synced = self.disk.sync_folder(folder);
+        synced.map_err(fault("sync", folder))
     }
 
-    /// Makes the bytes so far durable.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_data().map_err(fault("sync", &self.path))
+    /// A file that is there whole or not at all.
+    fn write_durably(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(".new");
+        let fresh = PathBuf::from(fresh);
+        let file = self.disk.create_file(&fresh);
+        let mut file = file.map_err(fault("create", &fresh))?;
+        let written = self.disk.append(&fresh, &mut file, bytes);
+        written.map_err(fault("write", &fresh))?;
+        let synced = self.disk.sync_file(&fresh, &file);
+        synced.map_err(fault("sync", &fresh))?;
+        let renamed = self.disk.rename(&fresh, path);
+        renamed.map_err(fault("rename", &fresh))?;
+        self.sync_folder_of(path)
     }
+}
+
+/// The upload that a file of `.partial` belongs to.
+fn upload_of(path: &Path) -> Option<BundleName> {
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is inside is whole between any two steps of those who hold it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Size and running digest of a file; leaves the position at its end.
@@ -443,42 +458,4 @@ fn list(folder: &Path) -> Result<Vec<fs::DirEntry>, StoreError> {
             .and_then(Iterator::collect)
             .map_err(fault("list", folder)),
     }
-}
-
-/// Creates the folder of a file, durably.
-fn make_folder_of(path: &Path) -> Result<(), StoreError> {
-    let Some(folder) = path.parent() else {
-        return Ok(());
-    };
-    if folder.is_dir() {
-        return Ok(());
-    }
-    make_folder_of(folder)?;
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(fault("create", folder)(error))
-        }
-        _ => sync_folder_of(folder),
-    }
-}
-
-fn sync_folder_of(path: &Path) -> Result<(), StoreError> {
-    let Some(folder) = path.parent() else {
-        return Ok(());
-    };
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(fault("sync", folder))
-}
-
-/// A file that is there whole or not at all.
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let mut fresh = path.as_os_str().to_owned();
-    fresh.push(".new");
-    let fresh = PathBuf::from(fresh);
-    let mut file = File::create(&fresh).map_err(fault("create", &fresh))?;
-    file.write_all(bytes).map_err(fault("write", &fresh))?;
-    file.sync_all().map_err(fault("sync", &fresh))?;
-    fs::rename(&fresh, path).map_err(fault("rename", &fresh))?;
-    sync_folder_of(path)
 }
