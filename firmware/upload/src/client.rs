@@ -6,6 +6,7 @@
 //!    [`CHUNK_LIMIT`]; and the kernel ends a connection whose bytes nobody acknowledged for [`UNACKNOWLEDGED_LIMIT`].
 //! 3. A connection on which anything went wrong is not used again.
 
+use crate::ceiling::{PacedBody, Pacer};
 use crate::fault::{Advice, UploadError};
 use crate::receipt::{Receipt, UnverifiedReceipt, verify_receipt};
 use crate::tls_key::sha256;
@@ -14,7 +15,7 @@ use crate::tus;
 use aws_lc_rs::digest;
 use bundle::BundleName;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, LOCATION};
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -132,10 +134,18 @@ pub struct Client {
     /// Addresses of unfinished uploads. A server of ours names the same one again after a restart.
     locations: BTreeMap<BundleName, String>,
     chunk_bytes: u64,
+    pacer: Option<Pacer>,
+}
+
+/// Whether to go on, asked before each chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    GoOn,
+    Pause,
 }
 
 struct Connection {
-    requests: SendRequest<Full<Bytes>>,
+    requests: SendRequest<PacedBody>,
     driver: JoinHandle<hyper::Result<()>>,
 }
 
@@ -165,12 +175,21 @@ impl Client {
             connection: None,
             locations: BTreeMap::new(),
             chunk_bytes: CHUNK_BYTES,
+            pacer: None,
         }
     }
 
     /// Another chunk size than [`CHUNK_BYTES`].
     pub fn with_chunk_bytes(mut self, chunk_bytes: u64) -> Self {
         self.chunk_bytes = chunk_bytes;
+        self
+    }
+
+    /// With a ceiling on the bytes of bundles a second, over all that this client sends.
+    pub fn with_ceiling(mut self, bytes_per_second: NonZeroU32) -> Self {
+        let pacer = Pacer::new(bytes_per_second);
+        self.chunk_bytes = self.chunk_bytes.min(pacer.chunk_bytes);
+        self.pacer = Some(pacer);
         self
     }
 
@@ -182,13 +201,32 @@ impl Client {
         tls: &dyn Fn() -> Result<ClientConfig, crate::TlsFault>,
         mut progress: impl FnMut(u64),
     ) -> Result<Delivered, UploadError> {
-        let result = self.attempt(bundle, tls, &mut progress).await;
+        let go_on = |offset| {
+            progress(offset);
+            Course::GoOn
+        };
+        self.deliver_while(bundle, tls, go_on).await
+    }
+
+    /// As [`deliver`](Self::deliver), and `course` says before each chunk whether it is to be sent. A pause ends the
+    /// attempt with [`UploadError::Paused`] between two chunks; the next attempt goes on there.
+    pub async fn deliver_while(
+        &mut self,
+        bundle: &Bundle,
+        tls: &dyn Fn() -> Result<ClientConfig, crate::TlsFault>,
+        mut course: impl FnMut(u64) -> Course,
+    ) -> Result<Delivered, UploadError> {
+        let result = self.attempt(bundle, tls, &mut course).await;
         match &result {
             Ok(_) => {
                 self.locations.remove(&bundle.name);
             }
             Err(error) => {
-                if !matches!(error, UploadError::Answer(_) | UploadError::Receipt(_)) {
+                let whole = matches!(
+                    error,
+                    UploadError::Answer(_) | UploadError::Receipt(_) | UploadError::Paused { .. }
+                );
+                if !whole {
                     self.connection = None;
                 }
                 if error.advice() != Advice::Retry {
@@ -219,7 +257,7 @@ impl Client {
         &mut self,
         bundle: &Bundle,
         tls: &dyn Fn() -> Result<ClientConfig, crate::TlsFault>,
-        progress: &mut dyn FnMut(u64),
+        course: &mut dyn FnMut(u64) -> Course,
     ) -> Result<Delivered, UploadError> {
         let acknowledgement = match self.target.receipts {
             Receipts::Signed(_) => Acknowledgement::Receipt,
@@ -237,14 +275,17 @@ impl Client {
                     (self.ask(location, tls).await?, Bytes::new())
                 }
                 Step::Send { location, from, to } => {
-                    progress(*from);
+                    if course(*from) == Course::Pause {
+                        return Err(UploadError::Paused { at: *from });
+                    }
                     (
                         self.send(bundle, location, *from, *to, tls).await?,
                         Bytes::new(),
                     )
                 }
                 Step::FetchReceipt { location } => {
-                    progress(bundle.size);
+                    // Every byte is there; only its receipt is fetched.
+                    course(bundle.size);
                     self.fetch_receipt(location, tls).await?
                 }
                 Step::Complete => break,
@@ -384,7 +425,7 @@ impl Client {
         }
     }
 
-    fn request(&self, question: Question<'_>) -> Result<Request<Full<Bytes>>, UploadError> {
+    fn request(&self, question: Question<'_>) -> Result<Request<PacedBody>, UploadError> {
         let mut request = Request::builder()
             .method(question.method)
             .uri(path_of(question.path))
@@ -396,7 +437,8 @@ impl Client {
         for (name, value) in question.headers {
             request = request.header(*name, value);
         }
-        request.body(Full::new(question.body)).map_err(|_| {
+        let body = PacedBody::new(question.body, self.pacer.clone());
+        request.body(body).map_err(|_| {
             // Only a Location that is no path can bring this about: everything else is ours.
             UploadError::Answer(crate::transfer::Refusal::Incomplete {
                 during: "the announcement of the bundle",
