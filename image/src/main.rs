@@ -16,6 +16,7 @@ mod disc;
 mod disk;
 mod efi;
 mod elf;
+mod fuzz;
 mod host;
 mod image;
 mod kernel;
@@ -43,6 +44,7 @@ cargo xtask COMMAND
   demo                          the main job in QEMU, live, and faults survived
   test [native|vm] [FILTER]     all tests
   image [--check-reproducible]  the appliance: target/image/
+  fuzz [TARGET]                 the parsers of outside bytes under a fuzzer
   bench NAME                    figures of ours beside a peer's: target/bench/NAME.json
   disc                          signed update discs (a later version)
 
@@ -105,6 +107,10 @@ fn main() -> ExitCode {
             None => return wrong(&bench::help()),
         },
         ("bench", _) => return wrong(&bench::help()),
+        ("fuzz", rest) => match fuzz::Choice::parse(rest) {
+            Some(choice) => with_cache(|cache| fuzz::run(cache, &choice)),
+            None => return wrong(fuzz::HELP),
+        },
         ("disc", _) => Err(disc::NotInThisVersion.into()),
         _ => return wrong(HELP),
     };
@@ -137,6 +143,7 @@ fn help(command: &str) -> ExitCode {
             "test" => test::HELP,
             "image" => IMAGE_HELP,
             "bench" => &bench,
+            "fuzz" => fuzz::HELP,
             "disc" => disc::HELP,
             _ => HELP,
         }
