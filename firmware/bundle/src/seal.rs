@@ -3,7 +3,7 @@
 use crate::archive::{self, HeaderMaker, MANIFEST_NAME, SIGNATURE_NAME};
 use crate::chain::{check_key_usage, names_box};
 use crate::digest::Digest;
-use crate::draft::Closed;
+use crate::draft::{Closed, compress};
 use crate::envelope;
 use crate::limits::{COMPRESSION_LEVEL, RECIPIENT_LIMIT, SEALED_LIMIT_BYTES};
 use crate::manifest::{FORMAT, format_time, show_time};
@@ -13,8 +13,9 @@ use crate::signed::{self, Placement, SignedError, SigningError, UnverifiedSigned
 use crate::signer::Signer;
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use x509_cert::Certificate;
+use zstd::bulk::Compressor;
 
 /// A sealed bundle, ready for the spool.
 pub struct SealedBundle {
@@ -196,7 +197,7 @@ impl<S: Signer> Sealer<S> {
             .and_then(|signed| signed.verify_detached(&manifest, &self.certificate))
             .map_err(SealError::SignerKey)?;
         let frame = first_frame(&manifest, &signature).map_err(SealError::Compress)?;
-        let bytes = envelope::seal(&self.recipients, &[&frame, &closed.frame])
+        let bytes = envelope::seal(&self.recipients, &[&frame, &closed.frames])
             .map_err(SealError::Encrypt)?;
         if bytes.len() > SEALED_LIMIT_BYTES {
             return Err(SealError::TooLarge(bytes.len()));
@@ -272,11 +273,17 @@ impl<S: Signer> Sealer<S> {
 /// Manifest and signature as the beginning of the archive, compressed.
 fn first_frame(manifest: &[u8], signature: &[u8]) -> io::Result<Vec<u8>> {
     let headers = HeaderMaker::new();
-    let mut frame = zstd::stream::write::Encoder::new(Vec::new(), COMPRESSION_LEVEL)?;
+    let mut archive = Vec::with_capacity(manifest.len() + signature.len() + (4 << 10));
     for (name, content) in [(MANIFEST_NAME, manifest), (SIGNATURE_NAME, signature)] {
-        frame.write_all(&headers.make(name, content.len() as u64))?;
-        frame.write_all(content)?;
-        frame.write_all(&archive::END[..archive::padding(content.len())])?;
+        archive.extend_from_slice(&headers.make(name, content.len() as u64));
+        archive.extend_from_slice(content);
+        archive.extend_from_slice(&archive::END[..archive::padding(content.len())]);
     }
-    frame.finish()
+    let mut frame = Vec::new();
+    compress(
+        &mut Compressor::new(COMPRESSION_LEVEL)?,
+        &archive,
+        &mut frame,
+    )?;
+    Ok(frame)
 }
