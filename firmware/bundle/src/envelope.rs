@@ -265,6 +265,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Shell, EnvelopeError> {
     if let Some((_, what)) = refused.iter().find(|(found, _)| *found) {
         return Err(EnvelopeError::Field(what));
     }
+    // the types sort a SET OF while they read it: what was there is compared with what should have been
+    let sorted = data.recip_infos.to_der().map_err(EnvelopeError::Form)?;
+    let after_version = info.content.value().get(3..).unwrap_or_default();
+    if !after_version.starts_with(&sorted) {
+        return Err(EnvelopeError::Field(
+            "recipients in another order than DER's",
+        ));
+    }
     let count = data.recip_infos.0.len();
     if !(1..=RECIPIENT_LIMIT).contains(&count) {
         return Err(EnvelopeError::RecipientCount(count));
