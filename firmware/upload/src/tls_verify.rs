@@ -50,9 +50,19 @@ fn check(certificate: &CertificateDer<'_>) -> Result<(), Error> {
     let certificate =
         Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
     let fault = key_fault(&certificate).or_else(|| usage_fault(&certificate));
-    match fault {
-        None => Ok(()),
-        Some(fault) => Err(CertificateError::Other(OtherError(Arc::new(fault))).into()),
+    fault.map_or(Ok(()), |fault| Err(refusal(fault)))
+}
+
+fn refusal(fault: CertificateFault) -> Error {
+    CertificateError::Other(OtherError(Arc::new(fault))).into()
+}
+
+/// A revocation list that cannot be used makes a certificate unacceptable, and the peer is to hear that it is about its
+/// certificate: as an error of its own rustls would tell it no more than "handshake failure".
+fn with_alert(error: Error) -> Error {
+    match error {
+        Error::InvalidCertRevocationList(_) => refusal(CertificateFault::BadRevocationList),
+        other => other,
     }
 }
 
@@ -98,13 +108,10 @@ impl<V: ServerCertVerifier + ?Sized> ServerCertVerifier for Strict<V> {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.0.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        )?;
+        let verified = self
+            .0
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            .map_err(with_alert)?;
         check(end_entity)?;
         Ok(verified)
     }
@@ -153,7 +160,10 @@ impl<V: ClientCertVerifier + ?Sized> ClientCertVerifier for Strict<V> {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.0.verify_client_cert(end_entity, intermediates, now)?;
+        let verified = self
+            .0
+            .verify_client_cert(end_entity, intermediates, now)
+            .map_err(with_alert)?;
         check(end_entity)?;
         Ok(verified)
     }
