@@ -1,6 +1,8 @@
 //! The few operations that the spool needs of a directory. Tests replace it. What each promises is in `FORMAT.md`.
 
-use crate::record::{ATTRIBUTE, RECORD_BYTES};
+use crate::Bundle;
+use crate::names::sequence_of;
+use crate::record::{ATTRIBUTE, RECORD_BYTES, Record};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -157,8 +159,20 @@ impl Disk for Folder {
     }
 }
 
+/// What a bundle was appended as: what a reader compares its bytes with before it sends them. `None`: its record is
+/// damaged, and so is the bundle, for all that can be told.
+pub fn recorded(path: &Path) -> io::Result<Option<Bundle>> {
+    let record = record_of(path)?.and_then(|bytes| Record::decode(&bytes));
+    let number = path
+        .file_name()
+        .and_then(|name| sequence_of(name.to_str()?));
+    Ok(record
+        .filter(|record| Some(record.sequence) == number)
+        .map(|record| record.bundle))
+}
+
 /// The bytes of the record of a file at a path.
-pub(crate) fn record_of(path: &Path) -> io::Result<Option<Vec<u8>>> {
+fn record_of(path: &Path) -> io::Result<Option<Vec<u8>>> {
     // one byte more than a record, so that a longer one is not taken for one
     let mut bytes = vec![0; RECORD_BYTES + 1];
     match rustix::fs::getxattr(path, ATTRIBUTE, bytes.as_mut_slice()) {

@@ -64,9 +64,6 @@ pub enum SpoolError {
     Record {
         sequence: u64,
     },
-    OtherBox {
-        name: String,
-    },
     TwoOfOneNumber {
         sequence: u64,
     },
@@ -89,7 +86,7 @@ impl SpoolError {
             | Self::UnknownBundle { .. }
             | Self::NotLost { .. }
             | Self::ReceiptOfOther { .. } => Advice::Discard,
-            Self::OtherBox { .. } | Self::TwoOfOneNumber { .. } => Advice::Stop,
+            Self::TwoOfOneNumber { .. } => Advice::Stop,
         }
     }
 }
@@ -146,9 +143,6 @@ impl std::fmt::Display for SpoolError {
                 f,
                 "the record of bundle {sequence} is damaged; it waits to be collected again"
             ),
-            Self::OtherBox { name } => {
-                write!(f, "the spool holds {name}, which is not of this box")
-            }
             Self::TwoOfOneNumber { sequence } => {
                 write!(f, "the spool holds two bundles of number {sequence}")
             }

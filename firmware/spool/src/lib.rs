@@ -7,7 +7,6 @@
 
 #![forbid(unsafe_code)]
 
-mod backlog;
 pub mod disk;
 mod error;
 mod names;
@@ -18,8 +17,7 @@ mod scrub;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 
-pub use backlog::{Backlog, recorded};
-pub use disk::{Disk, Folder};
+pub use disk::{Disk, Folder, recorded};
 pub use error::{Advice, SpoolError};
 pub use names::{bundle_name, sequence_of};
 pub use queue::{SLOTS, Spool};

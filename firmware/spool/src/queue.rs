@@ -32,6 +32,8 @@ pub struct Spool<D> {
     /// Number and size. Nothing else is held in memory of a bundle.
     pub(crate) queued: BTreeMap<u64, u64>,
     pub(crate) queued_bytes: u64,
+    /// Names of bundles that were made when the box had another name.
+    pub(crate) other_names: BTreeMap<u64, String>,
     /// Erased bundles whose records are kept until they are released.
     pub(crate) erased: BTreeSet<u64>,
     /// Released ones, whose files may be written over.
@@ -243,6 +245,7 @@ impl<D: Disk> Spool<D> {
             Some(damage) if damage.found == crate::Found::Vanished => {
                 self.queued.remove(&sequence);
                 self.queued_bytes -= size_bytes;
+                self.other_names.remove(&sequence);
             }
             Some(_) => self.set_aside(sequence)?,
         }
@@ -262,6 +265,7 @@ impl<D: Disk> Spool<D> {
         }
         let size_bytes = self.queued.remove(&sequence).unwrap_or(0);
         self.queued_bytes -= size_bytes;
+        self.other_names.remove(&sequence);
         self.erased.insert(sequence);
         if size_bytes > KEPT_BYTES || self.erased.len() + self.released.len() > KEPT_FILES {
             // frees its blocks; where that fails it is tried when the file is written over
@@ -350,7 +354,10 @@ impl<D: Disk> Spool<D> {
     }
 
     pub(crate) fn name(&self, sequence: u64) -> String {
-        bundle_name(&self.box_name, sequence)
+        match self.other_names.get(&sequence) {
+            Some(name) => name.clone(),
+            None => bundle_name(&self.box_name, sequence),
+        }
     }
 
     fn check(&self) -> Result<(), SpoolError> {

@@ -16,6 +16,7 @@ impl<D: Disk> Spool<D> {
             previous: None,
             queued: BTreeMap::new(),
             queued_bytes: 0,
+            other_names: BTreeMap::new(),
             erased: BTreeSet::new(),
             released: VecDeque::new(),
             slots: BTreeSet::new(),
@@ -46,18 +47,25 @@ impl<D: Disk> Spool<D> {
     /// Takes in the directory and returns the slots with their sizes.
     fn list(&mut self) -> Result<BTreeMap<u64, u64>, SpoolError> {
         let mut slots = BTreeMap::new();
-        let mut other = None;
+        let mut twice = None;
         let prefix = format!("{}-", self.box_name);
-        let (queued, bytes, erased) = (&mut self.queued, &mut self.queued_bytes, &mut self.erased);
+        let (queued, bytes, other_names, erased) = (
+            &mut self.queued,
+            &mut self.queued_bytes,
+            &mut self.other_names,
+            &mut self.erased,
+        );
         let listed = self
             .disk
             .each_file(&mut |name, size_bytes| match kind(name) {
-                Kind::Queued(_) if !name.starts_with(&prefix) => {
-                    other.get_or_insert_with(|| name.to_owned());
-                }
                 Kind::Queued(sequence) => {
-                    queued.insert(sequence, size_bytes);
+                    if queued.insert(sequence, size_bytes).is_some() {
+                        twice = Some(sequence);
+                    }
                     *bytes += size_bytes;
+                    if !name.starts_with(&prefix) {
+                        other_names.insert(sequence, name.to_owned());
+                    }
                 }
                 Kind::Slot(sequence) => {
                     slots.insert(sequence, size_bytes);
@@ -68,15 +76,9 @@ impl<D: Disk> Spool<D> {
                 Kind::Alien => {}
             });
         listed.map_err(SpoolError::List)?;
-        if let Some(name) = other {
-            return Err(SpoolError::OtherBox { name });
-        }
-        match self
-            .erased
-            .iter()
-            .find(|number| self.queued.contains_key(number))
-        {
-            Some(&sequence) => Err(SpoolError::TwoOfOneNumber { sequence }),
+        let both = || self.erased.iter().find(|it| self.queued.contains_key(it));
+        match twice.or_else(|| both().copied()) {
+            Some(sequence) => Err(SpoolError::TwoOfOneNumber { sequence }),
             None => Ok(slots),
         }
     }

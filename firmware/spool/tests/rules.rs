@@ -3,7 +3,7 @@
 mod story;
 
 use spool::simulated::{Fault, Simulated};
-use spool::{Backlog, Folder, SLOTS, Spool, SpoolError, Standing, bundle_name, digest, recorded};
+use spool::{Folder, SLOTS, Spool, SpoolError, Standing, bundle_name, digest, recorded};
 use std::io::ErrorKind;
 use story::{BOX, body, proof};
 
@@ -156,21 +156,43 @@ fn a_number_out_of_sequence_or_other_bytes_than_announced_are_refused() {
 }
 
 #[test]
-fn bundles_of_another_box_or_two_of_one_number_are_refused_not_renumbered() {
-    use spool::Disk;
-    let mut disk = Simulated::new();
-    let mut spool = Spool::open(disk.clone(), BOX, 0).unwrap();
+fn a_box_that_was_renamed_keeps_its_queue_and_goes_on_with_the_numbers() {
+    let disk = Simulated::new();
+    let mut spool = Spool::open(disk.clone(), "old-name", 0).unwrap();
     append(&mut spool, 1).unwrap();
+    append(&mut spool, 2).unwrap();
     drop(spool);
-    assert!(matches!(
-        Spool::open(disk.clone(), "box-2", 0),
-        Err(SpoolError::OtherBox { .. })
-    ));
-    disk.create(".erased-0000000001").unwrap();
-    assert!(matches!(
-        Spool::open(disk, BOX, 0),
-        Err(SpoolError::TwoOfOneNumber { sequence: 1 })
-    ));
+    let mut spool = Spool::open(disk.clone(), BOX, 0).unwrap();
+    append(&mut spool, 3).unwrap();
+    let names: Vec<_> = spool.queued().map(|(_, queued)| queued.name).collect();
+    assert_eq!(
+        names,
+        [
+            bundle_name("old-name", 1),
+            bundle_name("old-name", 2),
+            bundle_name(BOX, 3)
+        ]
+    );
+    let mut receipt = proof(1, &body(1, 0));
+    assert!(spool.erase(&receipt).is_err());
+    receipt.bundle = bundle_name("old-name", 1);
+    assert!(!spool.erase(&receipt).unwrap().before);
+}
+
+#[test]
+fn two_bundles_of_one_number_are_refused() {
+    use spool::Disk;
+    for second in [".erased-0000000001", "other-0000000001.cms"] {
+        let mut disk = Simulated::new();
+        let mut spool = Spool::open(disk.clone(), BOX, 0).unwrap();
+        append(&mut spool, 1).unwrap();
+        drop(spool);
+        disk.create(second).unwrap();
+        assert!(matches!(
+            Spool::open(disk, BOX, 0),
+            Err(SpoolError::TwoOfOneNumber { sequence: 1 })
+        ));
+    }
 }
 
 #[test]
@@ -194,25 +216,15 @@ fn a_real_folder_keeps_the_queue_over_reopening_and_readers_see_what_was_recorde
     for sequence in 41..=70 {
         append(&mut spool, sequence).unwrap();
     }
-    let mut backlog = Backlog::list(folder.path(), "ward-7").unwrap();
-    assert_eq!(
-        backlog.waiting().collect::<Vec<_>>(),
-        (21..=70).collect::<Vec<_>>()
-    );
     for number in 21..=70 {
-        let path = backlog.path(number);
+        let path = folder.path().join(bundle_name("ward-7", number));
         assert_eq!(std::fs::read(&path).unwrap(), body(number, 0));
         assert_eq!(
             recorded(&path).unwrap().map(|bundle| bundle.sha256),
             Some(digest(&body(number, 0)))
         );
-        backlog.done(number);
     }
-    assert!(backlog.is_empty());
-    append(&mut spool, 71).unwrap();
-    append(&mut spool, 72).unwrap();
-    backlog.look_for_newer().unwrap();
-    assert_eq!(backlog.waiting().rev().collect::<Vec<_>>(), [72, 71]);
+    assert_eq!(spool.queued().count(), 50);
 }
 
 #[test]
