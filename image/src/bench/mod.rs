@@ -7,6 +7,12 @@
 mod boot;
 mod commission;
 mod native;
+mod open;
+mod seal_large;
+mod seal_limit;
+mod seal_small;
+mod store;
+mod store_large;
 mod virtual_machine;
 
 use std::error::Error;
@@ -22,11 +28,33 @@ use crate::{Outcome, host, image, laboratory, step};
 type Measure = fn(&Cache) -> Result<Comparison, Box<dyn Error>>;
 
 /// Measurement by name, with what it compares.
-const MEASUREMENTS: &[(&str, &str, Measure)] = &[(
-    "boot",
-    "size, memory and time to readiness of the image, beside a stock Debian 13",
-    boot::measure,
-)];
+const MEASUREMENTS: &[(&str, &str, Measure)] = &[
+    (
+        "boot",
+        "size, memory and time to readiness of the image, beside a stock Debian 13",
+        boot::measure,
+    ),
+    (
+        "seal-small",
+        "sealing 100 000 small files, beside find, sha256sum, tar, zstd and openssl",
+        seal_small::measure,
+    ),
+    (
+        "seal-large",
+        "sealing 4 GiB of documents and images, and memory, beside the same",
+        seal_large::measure,
+    ),
+    (
+        "seal-limit",
+        "sealing 1 GiB, beside zstd alone",
+        seal_limit::measure,
+    ),
+    (
+        "open",
+        "opening and restoring 100 000 small files, beside openssl, zstd, tar and sha256sum",
+        open::measure,
+    ),
+];
 
 /// What can be measured.
 pub fn help() -> String {
