@@ -63,6 +63,8 @@ struct State {
     meanwhile: Option<Box<dyn FnMut(Step) + Send>>,
     eraser: Eraser,
     free_after_pauses: Option<(u32, u64)>,
+    /// The box's clock where it is not the host's.
+    clock: Option<u64>,
 }
 
 /// Whether the sender's receipts come at once.
@@ -140,9 +142,16 @@ impl Outside {
     }
 }
 
+impl Outside {
+    /// Sets the box's clock, in Unix seconds.
+    pub fn set_clock(&self, clock: u64) {
+        self.state.lock().unwrap().clock = Some(clock);
+    }
+}
+
 impl World for Outside {
     fn unix_seconds(&self) -> u64 {
-        now()
+        self.state.lock().unwrap().clock.unwrap_or_else(now)
     }
 
     fn uptime(&self) -> Duration {
@@ -219,6 +228,7 @@ impl Lab {
             meanwhile: None,
             eraser: Eraser::Never,
             free_after_pauses: None,
+            clock: None,
         };
         let outside = Outside {
             state: Arc::new(Mutex::new(state)),
