@@ -8,6 +8,8 @@ mod boot;
 mod commission;
 mod native;
 mod open;
+mod receive;
+mod receive_load;
 mod seal_large;
 mod seal_limit;
 mod seal_small;
@@ -53,6 +55,16 @@ const MEASUREMENTS: &[(&str, &str, Measure)] = &[
         "open",
         "opening and restoring 100 000 small files, beside openssl, zstd, tar and sha256sum",
         open::measure,
+    ),
+    (
+        "receive",
+        "receiving 64 MiB bundles of eight boxes, durable, beside nginx by PUT",
+        receive::measure,
+    ),
+    (
+        "receive-load",
+        "200 boxes at once: throughput, latency, memory and descriptors of the receiver",
+        receive_load::measure,
     ),
 ];
 
