@@ -13,6 +13,7 @@ mod receive_load;
 mod seal_large;
 mod seal_limit;
 mod seal_small;
+mod spool;
 mod store;
 mod store_large;
 mod virtual_machine;
@@ -65,6 +66,11 @@ const MEASUREMENTS: &[(&str, &str, Measure)] = &[
         "receive-load",
         "200 boxes at once: throughput, latency, memory and descriptors of the receiver",
         receive_load::measure,
+    ),
+    (
+        "spool",
+        "durable commits a second of the queue, beside SQLite with the same bundles on the same disk",
+        spool::measure,
     ),
 ];
 
