@@ -206,8 +206,9 @@ impl Bench {
             let value = value.replace('\'', r"'\''");
             Ok(writeln!(file, "export {name}='{value}'")?)
         };
-        let peers = self.peers.program("");
-        set("PEERS", peers.as_ref())?;
+        let programs = self.peers.program("find");
+        let programs = programs.parent().ok_or("the peers have no folder")?;
+        set("PEERS", programs.as_ref())?;
         set("KEYS", self.join("keys").as_ref())?;
         set("CORES", cores().to_string().as_ref())?;
         set("SHELL", "/bin/bash".as_ref())?;
