@@ -127,6 +127,7 @@ impl Catalogue {
         for change in changes(&transaction)? {
             apply(&transaction, &change)?;
         }
+        crate::kept::keep(&transaction, intent.sequence, intent.sha256)?;
         transaction.execute("DELETE FROM change", [])?;
         transaction.execute("DELETE FROM intent", [])?;
         transaction.execute(
@@ -150,7 +151,11 @@ fn changes(connection: &Connection) -> Result<Vec<Change>, CatalogueError> {
     let mut query = connection.prepare_cached(
         "SELECT action, root, path, origin, size, mtime, sha256, version, next FROM change ORDER BY ordinal",
     )?;
-    let mut rows = query.query([])?;
+    changes_of(query.query([])?)
+}
+
+/// Reads changes from rows with the columns of `change`.
+pub(crate) fn changes_of(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Change>, CatalogueError> {
     let mut changes = Vec::new();
     while let Some(row) = rows.next()? {
         let origin: Option<Vec<u8>> = row.get(3)?;
@@ -212,7 +217,7 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), CatalogueError>
 }
 
 /// Enters the version of a file and returns by how many files the source has grown: 0 or 1.
-fn put(connection: &Connection, change: &Change) -> Result<i64, CatalogueError> {
+pub(crate) fn put(connection: &Connection, change: &Change) -> Result<i64, CatalogueError> {
     let (folder, name) = split(&change.path);
     let mut directory = change.root;
     for name in components(folder) {
@@ -251,7 +256,11 @@ fn put(connection: &Connection, change: &Change) -> Result<i64, CatalogueError> 
 }
 
 /// Removes a file, and the directories that it leaves empty; returns by how many files the source has shrunk: 0 or 1.
-fn take(connection: &Connection, root: Directory, path: &[u8]) -> Result<i64, CatalogueError> {
+pub(crate) fn take(
+    connection: &Connection,
+    root: Directory,
+    path: &[u8],
+) -> Result<i64, CatalogueError> {
     let (folder, name) = split(path);
     let mut way = vec![];
     let mut directory = root;

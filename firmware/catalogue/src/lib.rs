@@ -17,6 +17,7 @@
 mod diff;
 mod error;
 mod intent;
+mod kept;
 mod missing;
 mod schema;
 

@@ -36,6 +36,7 @@ pub struct Shared<D> {
     pub spool: Mutex<Spool<D>>,
     pub report: Mutex<Report>,
     pub pulse: Pulse,
+    pub ward: super::heal::Ward,
 }
 
 impl<D> Shared<D> {
@@ -55,6 +56,7 @@ impl<D> Shared<D> {
             spool: Mutex::new(spool),
             report,
             pulse: Pulse::default(),
+            ward: super::heal::Ward::default(),
         })
     }
 
@@ -102,6 +104,7 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
     ) -> Result<Self, IntakeError> {
         let mut catalogue = Catalogue::open(catalogue)?;
         super::sealing::recover(&world, &mut catalogue, &shared, sealer.box_name())?;
+        super::heal::begin(&world, &catalogue, &shared)?;
         let mut roots = Vec::with_capacity(settings.sources.len());
         for (place, source) in settings.sources.iter().enumerate() {
             let known = catalogue.source(&source.name)?;
@@ -131,6 +134,7 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
     /// Walks all sources once. When this returns, everything that was found whole is in durable bundles.
     pub fn round(&mut self) -> Result<(), IntakeError> {
         self.round += 1;
+        self.heal()?;
         let mut whole = Vec::with_capacity(self.roots.len());
         for source in 0..self.roots.len() {
             whole.push(self.walk(source)?);
