@@ -98,7 +98,8 @@ fn two_hundred_cuts_both_ways_with_restarts_and_repetitions_lose_and_duplicate_n
         let bytes = noise(seed + sequence, SIZE + sequence as usize);
         let bundle = lab.bundle(&name, &bytes);
         let mut client = sender.client(wire.address).with_chunk_bytes(CHUNK);
-        loop {
+        for tries in 1.. {
+            assert!(tries < 500, "{name} does not get through");
             // The way back has the handshake, the answers and the receipt: some 6 kB.
             wire.order(match random.below(2) {
                 0 => Cut::Requests(random.below(SIZE / 2)),
@@ -150,7 +151,11 @@ fn an_answer_lost_at_any_place_after_the_server_had_acted_is_asked_for_again() {
         let bytes = noise(sequence, size);
         let bundle = lab.bundle(&name, &bytes);
         let mut client = sender.client(wire.address).with_chunk_bytes(8_000);
-        while let Err(error) = attempt(&mut client, &sender, &bundle) {
+        for tries in 1.. {
+            assert!(tries < 50, "{name} does not get through");
+            let Err(error) = attempt(&mut client, &sender, &bundle) else {
+                break;
+            };
             assert_eq!(error.advice(), Advice::Retry, "{error}");
         }
         assert_eq!(lab.stored(&name), Some(bytes));
