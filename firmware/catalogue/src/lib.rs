@@ -24,6 +24,7 @@ mod schema;
 pub use diff::{Difference, Known, Seen, diff};
 pub use error::CatalogueError;
 pub use intent::{Action, Change, Intent};
+pub use kept::{Loss, LostVersion};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;

@@ -73,6 +73,8 @@ impl<D> Shared<D> {
 pub(super) struct Batch {
     pub draft: Draft,
     pub changes: Vec<Change>,
+    /// Numbers of the lost bundles that it reports.
+    pub losses: Vec<u64>,
     /// Uptime of the first entry.
     pub since: Option<Duration>,
 }
@@ -114,6 +116,7 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
         let batch = Batch {
             draft: new_draft(&settings.sources)?,
             changes: Vec::new(),
+            losses: Vec::new(),
             since: None,
         };
         Ok(Self {
@@ -146,6 +149,7 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
                 self.removals(source, walk)?;
             }
         }
+        self.report_losses()?;
         self.patience.sweep(self.round);
         self.shared.report().rounds = self.round;
         Ok(())
@@ -235,14 +239,16 @@ pub(super) fn announce(
 }
 
 pub(super) fn new_draft(sources: &[Source]) -> Result<Draft, IntakeError> {
-    let sources = sources
-        .iter()
-        .map(|source| bundle::Source {
-            name: source.name.clone(),
-            kind: kind_name(source.kind).to_owned(),
-        })
-        .collect();
-    Draft::new(sources).map_err(IntakeError::Draft)
+    Draft::new(named(sources)).map_err(IntakeError::Draft)
+}
+
+/// The sources as manifests name them.
+pub(super) fn named(sources: &[Source]) -> Vec<bundle::Source> {
+    let named = |source: &Source| bundle::Source {
+        name: source.name.clone(),
+        kind: kind_name(source.kind).to_owned(),
+    };
+    sources.iter().map(named).collect()
 }
 
 /// The kind's word in manifests.

@@ -1,15 +1,16 @@
-//! Bundles that rot in the spool: found by a paced scrub, told in the trail, and collected again.
+//! Bundles that rot in the spool: found by a paced scrub, told in the trail, and collected again; what cannot be, is
+//! reported to the data centre ([`super::losses`]).
 //!
 //! Two halves. The main thread reads the queue piece by piece ([`Scrubbing`]) and tells what is damaged. The walking
 //! thread, which alone changes the catalogue, takes a damaged bundle's changes back, so that its next walks find them in
 //! the hospital's store again and send them under a new number.
 //!
 //! Invariants
-//! 1. Numbers and bytes of a bundle are never changed: the damaged one keeps its number and its place in the queue, and
-//!    nothing else is ever sent in its name. So the data centre sees that it is missing; a loss is never hidden.
+//! 1. Numbers and bytes of a bundle are never changed: the damaged one keeps its number, and nothing else is ever sent in
+//!    its name. It keeps its place in the queue until a durable bundle reports its loss; a loss is never hidden.
 //! 2. What a bundle has brought is in the catalogue until a receipt has erased it: the spool keeps the record of an
 //!    erased bundle until the catalogue has noted it. A kept bundle that is neither queued nor erased has vanished.
-//! 3. A bundle is collected again once. What the hospital has removed or changed since cannot be: it is not made up.
+//! 3. A bundle is collected again once. What the hospital has removed or changed since cannot be: it is reported lost.
 //! 4. The scrub keeps one number over restarts. It begins a pass at most once a day and is done with one in at most
 //!    [`PASS`], however long the queue is, as far as the disk can.
 
@@ -20,7 +21,7 @@ use bundle::{Digest, Signer};
 use catalogue::Catalogue;
 use serde_json::json;
 use spool::{Damage, Disk, Found, Progress, Scrub, Standing};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ struct State {
     /// Number up to which it has come.
     place: u64,
     damaged: BTreeSet<u64>,
+    /// Since which round and uptime the walking thread waits for what a damaged bundle brought.
+    waiting: BTreeMap<u64, (u64, Duration)>,
 }
 
 impl Ward {
@@ -57,9 +60,21 @@ impl Ward {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bundles in the queue that are known to be damaged.
+    /// Bundles that are known to be damaged and that no durable bundle reports as lost.
     pub fn damaged(&self) -> usize {
         self.state().damaged.len()
+    }
+
+    /// Since which round and uptime this loss waits for its report.
+    pub(super) fn waits_since(&self, sequence: u64, round: u64, now: Duration) -> (u64, Duration) {
+        *self.state().waiting.entry(sequence).or_insert((round, now))
+    }
+
+    /// Nothing is left to do about this bundle.
+    pub(super) fn settled(&self, sequence: u64) {
+        let mut state = self.state();
+        state.damaged.remove(&sequence);
+        state.waiting.remove(&sequence);
     }
 }
 
@@ -157,6 +172,16 @@ pub(super) fn begin<D: Disk>(
 ) -> Result<(), IntakeError> {
     let mut after = 0;
     loop {
+        let losses = catalogue.losses(after, TOGETHER)?;
+        let Some(last) = losses.last() else { break };
+        after = last.sequence;
+        // told before the box went down
+        let known = losses.iter().filter(|loss| loss.notice.is_none());
+        let known = known.map(|loss| loss.sequence);
+        shared.ward.state().damaged.extend(known);
+    }
+    after = 0;
+    loop {
         let kept = catalogue.kept(after, TOGETHER)?;
         let Some((last, _)) = kept.last() else { break };
         after = *last;
@@ -205,7 +230,7 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
             let mut spool = self.shared.spool();
             for sequence in &erased {
                 spool.release(*sequence);
-                self.shared.ward.state().damaged.remove(sequence);
+                self.shared.ward.settled(*sequence);
             }
         }
         // the newest first: each takes back what it has done to the state that the one before it made
@@ -218,7 +243,7 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
                 )?;
             }
         }
-        self.shared.report().damaged = self.shared.ward.damaged();
+        self.let_go()?;
         let place = self.shared.ward.state().place;
         if place != self.catalogue.scrub_place()? {
             self.catalogue.set_scrub_place(place)?;

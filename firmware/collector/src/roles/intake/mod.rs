@@ -20,6 +20,7 @@ pub mod decide;
 pub mod error;
 pub mod heal;
 pub mod looks;
+mod losses;
 pub mod receipts;
 pub mod report;
 mod sealing;
