@@ -187,7 +187,8 @@ fn flip(lab: &Lab) {
 #[test]
 fn what_rotted_in_whatever_way_arrives_once_under_another_number_and_the_gap_is_passed_with_a_word()
 {
-    let ways: [(&str, fn(&Lab)); 4] = [
+    type Way = (&'static str, fn(&Lab));
+    let ways: [Way; 4] = [
         ("flipped bit", flip),
         ("truncated", |lab| {
             lab.rot(&bundle(1), |bytes| bytes.truncate(9))
@@ -384,4 +385,21 @@ fn a_cut_at_any_write_of_the_spool_from_damage_to_discard_reports_the_loss_too()
         assert!(live(&lab).is_err(), "cut at write {cut}");
         check_after_a_cut(&lab, &format!("cut at write {cut}"));
     }
+}
+
+#[test]
+fn damage_that_waits_for_its_notice_is_still_known_after_a_restart_and_not_told_again() {
+    let lab = damaged_and_partly_gone();
+    let mut intake = lab.boot().unwrap();
+    scrub(&lab);
+    rounds(&lab, &mut intake, 1);
+    drop(intake);
+    let mut intake = lab.boot().unwrap();
+    rounds(&lab, &mut intake, 1);
+    assert_eq!(lab.shared().report().damaged, 1);
+    scrub(&lab);
+    rounds(&lab, &mut intake, 2);
+    assert_eq!(lab.shared().report().damaged, 0);
+    assert_eq!(lab.outside.events("bundle-damaged").len(), 1);
+    assert_eq!(lab.outside.events("bundle-lost").len(), 1);
 }
