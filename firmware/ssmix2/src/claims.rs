@@ -46,7 +46,7 @@ pub fn dpc(path: &[u8]) -> (Option<Dpc<'_>>, Deviations) {
         (fields.next(), fields.next(), fields.next(), fields.next());
     let known = kind.and_then(|word| {
         let same = |known: &&str| word.eq_ignore_ascii_case(known.as_bytes());
-        Some((word, DPC_KINDS.iter().position(|known| same(&known))?))
+        Some((word, DPC_KINDS.iter().position(same)?))
     });
     match (known, facility, month, rest) {
         (Some((word, kind)), Some(facility), Some(month), None)

@@ -88,10 +88,18 @@ pub fn parse(path: &[u8]) -> (Option<Object<'_>>, Deviations) {
     };
     let flag = Flagged::parse(name).map(|flagged| flagged.flag);
     found.unless(flag.is_some(), Deviation::Flag);
-    found.unless(
-        name.iter().filter(|&&byte| byte == b'_').count() == 6,
-        Deviation::FieldCount,
-    );
+    if name.iter().filter(|&&byte| byte == b'_').count() == 6 {
+        let mut ends = name.rsplit(|&byte| byte == b'_').skip(1);
+        let department = ends.next().unwrap_or(b"");
+        found.unless(
+            department == b"-" || matches!(department.len(), 2 | 3),
+            Deviation::Department,
+        );
+        let occurred = ends.next().unwrap_or(b"");
+        found.unless(is_digits(occurred, 17), Deviation::Timestamp);
+    } else {
+        found.insert(Deviation::FieldCount);
+    }
     let mut fields = name.split(|&byte| byte == b'_');
     found.unless(
         (fields.next(), fields.next()) == (Some(patient), Some(date)),

@@ -6,6 +6,7 @@
 use bundle::{LocalSigner, Recipient, Sealer};
 use collector::roles::intake::collection::{Intake, Settings, Shared};
 use collector::roles::intake::error::IntakeError;
+use collector::roles::intake::pacing::Pacing;
 use collector::roles::intake::share::MountRule;
 use collector::roles::intake::world::{Step, Stopped, World};
 use datacentre::{ca, open};
@@ -293,6 +294,7 @@ impl Lab {
             mount_rule: MountRule::AnyFolder,
             sources,
             quiet: QUIET,
+            pacing: Pacing::eager(),
         };
         let read = |name: &str| std::fs::read(keys().join(name)).unwrap();
         let recipient = Recipient::from_pem(&read("recipient.pem")).unwrap();

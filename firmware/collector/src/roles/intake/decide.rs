@@ -1,16 +1,16 @@
 //! What a folder's listing asks for, given what is known of it. Decides only; no I/O.
 
-use catalogue::{Difference, Digest, Known, Seen, diff};
+use catalogue::{Difference, Known, Mark, Seen, diff};
 
 /// Why a file is a candidate.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Why {
     Added,
     Changed,
-    /// It seems to be the known file at `origin` under another flag; its digest must be this one.
+    /// It seems to be the known file at `origin` under another flag; its digest must begin so.
     FlagChanged {
         origin: Vec<u8>,
-        sha256: Digest,
+        mark: Mark,
     },
 }
 
@@ -46,7 +46,7 @@ pub fn decide(path: &[u8], known: &[Known], twin: Option<Twin<'_>>, seen: &[Seen
             let why = match before.map(|before| &twin.known[before]) {
                 Ok(before) if before.same_version(file) => Why::FlagChanged {
                     origin: join(twin.path, &before.name),
-                    sha256: before.sha256,
+                    mark: before.mark,
                 },
                 _ => Why::Added,
             };
@@ -70,7 +70,7 @@ pub fn decide(path: &[u8], known: &[Known], twin: Option<Twin<'_>>, seen: &[Seen
             } => {
                 let why = Why::FlagChanged {
                     origin: join(path, &known[before].name),
-                    sha256: known[before].sha256,
+                    mark: known[before].mark,
                 };
                 decision.candidates.push(Candidate { seen, why });
             }
@@ -107,7 +107,7 @@ mod tests {
             name: name.into(),
             size_bytes: 5,
             mtime_ns: 1,
-            sha256: [9; 32],
+            mark: [9; 16],
         };
         let seen = |name: &str, mtime_ns| Seen {
             name: name.into(),
@@ -134,7 +134,7 @@ mod tests {
             whys == [
                 Why::FlagChanged {
                     origin: b"p/x_1/a".to_vec(),
-                    sha256: [9; 32]
+                    mark: [9; 16]
                 },
                 Why::Added,
                 Why::Added
