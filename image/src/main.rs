@@ -16,11 +16,13 @@ mod disc;
 mod disk;
 mod efi;
 mod elf;
+mod fuzz;
 mod host;
 mod image;
 mod kernel;
 mod laboratory;
 mod machine;
+mod peers;
 mod root;
 mod rootfs;
 mod sbom;
@@ -42,6 +44,7 @@ cargo xtask COMMAND
   demo                          the main job in QEMU, live, and faults survived
   test [native|vm] [FILTER]     all tests
   image [--check-reproducible]  the appliance: target/image/
+  fuzz [TARGET]                 the parsers of outside bytes under a fuzzer
   bench NAME                    figures of ours beside a peer's: target/bench/NAME.json
   disc                          signed update discs (a later version)
 
@@ -99,8 +102,15 @@ fn main() -> ExitCode {
             }
             _ => return wrong(IMAGE_HELP),
         },
-        ("bench", [name]) if bench::is_known(name) => with_cache(|cache| bench::run(cache, name)),
-        ("bench", _) => return wrong(bench::HELP),
+        ("bench", [name]) => match bench::named(name) {
+            Some(measure) => with_cache(|cache| bench::run(cache, measure)),
+            None => return wrong(&bench::help()),
+        },
+        ("bench", _) => return wrong(&bench::help()),
+        ("fuzz", rest) => match fuzz::Choice::parse(rest) {
+            Some(choice) => with_cache(|cache| fuzz::run(cache, &choice)),
+            None => return wrong(fuzz::HELP),
+        },
         ("disc", _) => Err(disc::NotInThisVersion.into()),
         _ => return wrong(HELP),
     };
@@ -125,13 +135,15 @@ fn with_cache(
 }
 
 fn help(command: &str) -> ExitCode {
+    let bench = bench::help();
     print!(
         "{}",
         match command {
             "demo" => demo::HELP,
             "test" => test::HELP,
             "image" => IMAGE_HELP,
-            "bench" => bench::HELP,
+            "bench" => &bench,
+            "fuzz" => fuzz::HELP,
             "disc" => disc::HELP,
             _ => HELP,
         }

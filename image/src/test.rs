@@ -15,6 +15,7 @@ use lab::scenarios::{Depth, Tally};
 use crate::cache::Cache;
 use crate::image::Image;
 use crate::kernel::Reuse;
+use crate::peers::Peers;
 use crate::{Outcome, host, image, laboratory, step};
 
 pub const HELP: &str = "\
@@ -23,9 +24,12 @@ cargo xtask test [native|vm] [FILTER] [--full]
   native   unit, property, crash, vector and interoperability tests: no virtual machine
   vm       scenarios on the image in QEMU, and `reproducible`: the image built twice is the same
   FILTER   a part of a test's or scenario's name
-  --full   the long forms of the scenario loops
+  --full   the long forms of the loops in tests and scenarios
 Without `native` or `vm`: both.
 ";
+
+/// Variable that asks native tests for the long forms of their loops.
+const LENGTH: &str = "COLLECTOR_TEST_LENGTH";
 
 /// Name of the test that builds the image twice, for the filter.
 const REPRODUCIBLE: &str = "reproducible";
@@ -84,7 +88,7 @@ pub fn run(cache: &Cache, choice: &Choice) -> Result<Outcome, Box<dyn Error>> {
     }
     let native = match choice.part {
         Part::Machines => Outcome::Good,
-        Part::Both | Part::Native => native(choice.filter.as_deref())?,
+        Part::Both | Part::Native => native(cache, choice)?,
     };
     if choice.part == Part::Native {
         return Ok(native);
@@ -149,7 +153,9 @@ fn reproducible(cache: &Cache, image: &Image) -> Outcome {
     }
 }
 
-fn native(filter: Option<&str>) -> Result<Outcome, Box<dyn Error>> {
+/// Software of others stands beside ours in some of the tests; the long forms of loops are asked for by [`LENGTH`].
+fn native(cache: &Cache, choice: &Choice) -> Result<Outcome, Box<dyn Error>> {
+    let peers = Peers::ensure(cache)?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
     command.current_dir(image::workspace()).args([
@@ -158,7 +164,11 @@ fn native(filter: Option<&str>) -> Result<Outcome, Box<dyn Error>> {
         "--no-fail-fast",
         "--locked",
     ]);
-    command.args(filter);
+    command.args(choice.filter.as_deref());
+    command.envs(peers.variables());
+    if choice.length == Length::Full {
+        command.env(LENGTH, "full");
+    }
     Ok(Outcome::from(command.status()?))
 }
 

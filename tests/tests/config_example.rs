@@ -3,7 +3,7 @@
 mod config_disc;
 
 use config_disc::{EXAMPLE, FILES};
-use site::{Protocol, Reader, Receipts, SourceKind, TlsProfile, check};
+use site::{Order, Protocol, Reader, Receipts, Sending, SourceKind, TlsProfile, Window, check};
 use std::path::Path;
 
 #[test]
@@ -47,6 +47,25 @@ fn the_example_is_accepted_and_says_what_it_shows() {
         ),
         (60, 300)
     );
+    assert_eq!(plan.sending.most_bytes_per_second, Some(2_000_000));
+    let night = Window {
+        from_minute: 19 * 60,
+        to_minute: 6 * 60 + 30,
+    };
+    assert_eq!(plan.sending.windows[0], night);
+    assert_eq!(plan.sending.utc_offset_minutes, 9 * 60);
+    assert_eq!(plan.sending.order, Order::OldestFirst);
+}
+
+#[test]
+fn without_a_word_about_sending_it_is_at_any_time_and_speed_and_oldest_first() {
+    let (without, _) = EXAMPLE.split_once("[sending]").unwrap();
+    let (plan, _) = check(without, &FILES).unwrap();
+    let japan = Sending {
+        utc_offset_minutes: 9 * 60,
+        ..Sending::default()
+    };
+    assert_eq!(plan.sending, japan);
 }
 
 #[test]

@@ -181,6 +181,7 @@ fn plan(lab: &Lab, server: SocketAddr, receipts: site::Receipts, root: &std::pat
             receipts,
             tls: site::TlsProfile::Modern,
         },
+        sending: site::Sending::default(),
         sealing: Sealing {
             recipients: vec![],
             certificate: PathBuf::new(),
@@ -319,7 +320,7 @@ fn a_wrong_server_is_told_once_and_the_right_one_is_found_without_help() {
         (&refusal["bundle"], &refusal["reason"]),
         (
             &json!(name),
-            &json!("the server's certificate is refused: revoked")
+            &json!("the server's certificate is refused: revoked; have a new one issued")
         )
     );
     let limit = Instant::now() + EVENT_LIMIT;

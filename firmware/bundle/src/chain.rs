@@ -1,8 +1,9 @@
 //! Whom we believe: certificates that chain to a trusted authority, for signing, at a given time.
 
+use crate::manifest::show_time;
 use crate::name::BoxName;
 use crate::signed::SignedError;
-use der::Encode;
+use der::{Decode, Encode};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
 use std::error::Error;
@@ -13,6 +14,8 @@ use webpki::{
     RevocationOptionsBuilder, UnknownStatusPolicy,
 };
 use x509_cert::Certificate;
+use x509_cert::certificate::Rfc5280;
+use x509_cert::crl::CertificateList;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{KeyUsage, SubjectAltName};
 
@@ -34,6 +37,11 @@ pub enum TrustError {
     Anchor(webpki::Error),
     NoList,
     List(webpki::Error),
+    /// A revocation list whose next issue should be there: somebody may be revoked since.
+    ListEnded {
+        ended: u64,
+        now: u64,
+    },
 }
 
 impl fmt::Display for TrustError {
@@ -47,6 +55,12 @@ impl fmt::Display for TrustError {
             Self::Anchor(_) => write!(f, "a trusted authority's certificate cannot be read"),
             Self::NoList => write!(f, "the file of revocation lists holds no X509 CRL section"),
             Self::List(_) => write!(f, "a revocation list cannot be read"),
+            Self::ListEnded { ended, now } => write!(
+                f,
+                "a revocation list ended at {} and it is {}; get the authority's next one",
+                show_time(*ended),
+                show_time(*now)
+            ),
         }
     }
 }
@@ -55,7 +69,7 @@ impl Error for TrustError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Pem(source) => Some(source),
-            Self::Empty | Self::NoList => None,
+            Self::Empty | Self::NoList | Self::ListEnded { .. } => None,
             Self::Anchor(source) | Self::List(source) => Some(source),
         }
     }
@@ -85,11 +99,16 @@ impl Trust {
 
     /// Takes every revocation list of a PEM file. From then on a signer must be on the list of its authority as not
     /// revoked; one that no list speaks of is refused. A revoked signer's bundles are refused whatever their time,
-    /// because whoever has the key can date back. The lists' own age is for whoever fetches them to watch.
-    pub fn with_revocation_lists(mut self, pem: &[u8]) -> Result<Self, TrustError> {
+    /// because whoever has the key can date back. For the same reason a list must not have ended at `now`, the opener's
+    /// own clock in Unix seconds: a stale list would hide the newest theft.
+    pub fn with_revocation_lists(mut self, pem: &[u8], now: u64) -> Result<Self, TrustError> {
         for der in CertificateRevocationListDer::pem_slice_iter(pem) {
             let der = der.map_err(TrustError::Pem)?;
             let list = OwnedCertRevocationList::from_der(&der).map_err(TrustError::List)?;
+            let ended = next_update(&der).ok_or(TrustError::List(webpki::Error::BadDer))?;
+            if ended < now {
+                return Err(TrustError::ListEnded { ended, now });
+            }
             self.lists.push(list.into());
         }
         if self.lists.is_empty() {
@@ -109,6 +128,7 @@ impl Trust {
             options
                 .with_depth(RevocationCheckDepth::EndEntity)
                 .with_status_policy(UnknownStatusPolicy::Deny)
+                // it was checked against the opener's clock; here the time is the signer's own word
                 .with_expiration_policy(ExpirationPolicy::Ignore)
                 .build()
         });
@@ -122,9 +142,27 @@ impl Trust {
                 revocation,
                 None,
             )
-            .map_err(SignedError::Chain)?;
+            .map_err(chain_error)?;
         check_key_usage(certificate)
     }
+}
+
+/// The same cause under the name of what the operator can do about it.
+fn chain_error(error: webpki::Error) -> SignedError {
+    match error {
+        webpki::Error::CertExpired { .. } => SignedError::Expired(error),
+        webpki::Error::CertNotValidYet { .. } => SignedError::NotYetValid(error),
+        webpki::Error::CertRevoked => SignedError::Revoked(error),
+        webpki::Error::UnknownRevocationStatus => SignedError::NotListed(error),
+        webpki::Error::RequiredEkuNotFoundContext(_) => SignedError::Purpose(error),
+        error => SignedError::Chain(error),
+    }
+}
+
+/// When the next issue of a list is due, in Unix seconds. `webpki` reads it and keeps it to itself.
+fn next_update(list: &[u8]) -> Option<u64> {
+    let list = CertificateList::<Rfc5280>::from_der(list).ok()?;
+    Some(list.tbs_cert_list.next_update?.to_unix_duration().as_secs())
 }
 
 /// Checks that a certificate's key may sign.

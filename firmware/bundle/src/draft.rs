@@ -1,7 +1,8 @@
 //! A bundle in the making: entries are compressed and written into the manifest as they come, within fixed bounds.
 //!
-//! The contents become a zstd frame of their own, before the manifest exists; sealing puts the frame of manifest and
-//! signature before it. `zstd -d` and every decoder of RFC 8878 read frames one after another as one stream.
+//! The contents become zstd frames of their own, before the manifest exists; sealing puts the frame of manifest and
+//! signature before them. `zstd -d` and every decoder of RFC 8878 read frames one after another as one stream. A frame is
+//! compressed in one call from where its bytes lie: that takes two thirds of the time of a stream, which copies them.
 
 use crate::archive::{self, HeaderMaker};
 use crate::digest::Digest;
@@ -13,10 +14,18 @@ use crate::path::{self, PathFault};
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, Cursor, Write};
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::compress_bound;
 
 /// Bytes kept free in the manifest for all that is not entries: fixed fields and the list of sources.
 const MANIFEST_RESERVE_BYTES: usize = 32 << 10;
+
+/// Bytes of archive in one frame. Half as many make the bundles of a store of small files 1 % larger.
+const FRAME_BYTES: usize = 2 << 20;
+
+/// A content of this size is a frame of its own, so that it need not be copied beside others.
+const OWN_FRAME_BYTES: usize = 512 << 10;
 
 /// A content with its digest. Hashing happens in [`Body::new`], in whichever thread that is called, and never again.
 #[derive(Clone, Debug)]
@@ -117,7 +126,11 @@ impl Error for PushError {
 pub struct Draft {
     sources: Vec<Source>,
     headers: HeaderMaker,
-    frame: zstd::stream::write::Encoder<'static, Vec<u8>>,
+    compressor: Compressor<'static>,
+    /// The end of the archive, not yet compressed.
+    open: Vec<u8>,
+    /// The archive before it, compressed.
+    frames: Vec<u8>,
     manifest: Vec<u8>,
     line: Vec<u8>,
     entries: usize,
@@ -128,7 +141,7 @@ pub struct Draft {
 /// A draft that takes no more; it can be sealed any number of times until that succeeds.
 pub struct Closed {
     pub(crate) sources: Vec<Source>,
-    pub(crate) frame: Vec<u8>,
+    pub(crate) frames: Vec<u8>,
     /// The manifest's entries, one a line, separated by commas.
     pub(crate) manifest: Vec<u8>,
     entries: usize,
@@ -138,12 +151,12 @@ pub struct Closed {
 impl Draft {
     pub fn new(sources: Vec<Source>) -> Result<Self, PushError> {
         let sources = check_sources(sources).map_err(PushError::Sources)?;
-        let frame = zstd::stream::write::Encoder::new(Vec::new(), COMPRESSION_LEVEL)
-            .map_err(PushError::Compress)?;
         Ok(Self {
             sources,
             headers: HeaderMaker::new(),
-            frame,
+            compressor: Compressor::new(COMPRESSION_LEVEL).map_err(PushError::Compress)?,
+            open: Vec::new(),
+            frames: Vec::new(),
             manifest: Vec::new(),
             line: Vec::new(),
             entries: 0,
@@ -211,12 +224,11 @@ impl Draft {
 
     /// Ends the draft.
     pub fn close(mut self) -> Result<Closed, PushError> {
-        self.frame
-            .write_all(&archive::END)
-            .map_err(PushError::Compress)?;
+        self.open.extend_from_slice(&archive::END);
+        self.end_frame().map_err(PushError::Compress)?;
         Ok(Closed {
             sources: self.sources,
-            frame: self.frame.finish().map_err(PushError::Compress)?,
+            frames: self.frames,
             manifest: self.manifest,
             entries: self.entries,
             content_bytes: self.content_bytes,
@@ -258,12 +270,42 @@ impl Draft {
 
     fn write_content(&mut self, content: &[u8]) -> io::Result<()> {
         let name = archive::content_name(self.contents + 1);
-        self.frame
-            .write_all(&self.headers.make(name.as_bytes(), content.len() as u64))?;
-        self.frame.write_all(content)?;
-        self.frame
-            .write_all(&archive::END[..archive::padding(content.len())])
+        let header = self.headers.make(name.as_bytes(), content.len() as u64);
+        self.open.extend_from_slice(&header);
+        if content.len() < OWN_FRAME_BYTES {
+            self.open.extend_from_slice(content);
+        } else {
+            self.end_frame()?;
+            compress(&mut self.compressor, content, &mut self.frames)?;
+        }
+        self.open
+            .extend_from_slice(&archive::END[..archive::padding(content.len())]);
+        if self.open.len() >= FRAME_BYTES {
+            self.end_frame()?;
+        }
+        Ok(())
     }
+
+    /// Compresses what is not yet.
+    fn end_frame(&mut self) -> io::Result<()> {
+        compress(&mut self.compressor, &self.open, &mut self.frames)?;
+        self.open.clear();
+        Ok(())
+    }
+}
+
+/// Appends a frame.
+pub(crate) fn compress(
+    compressor: &mut Compressor<'_>,
+    bytes: &[u8],
+    frames: &mut Vec<u8>,
+) -> io::Result<()> {
+    let end = frames.len();
+    frames.reserve(compress_bound(bytes.len()));
+    let mut place = Cursor::new(&mut *frames);
+    place.set_position(end as u64);
+    compressor.compress_to_buffer(bytes, &mut place)?;
+    Ok(())
 }
 
 fn write_facts(out: &mut Vec<u8>, number: u32, body: &Body<'_>) -> io::Result<()> {

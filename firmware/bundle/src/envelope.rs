@@ -6,6 +6,7 @@
 
 use crate::limits::{RECIPIENT_LIMIT, SEALED_LIMIT_BYTES};
 use crate::recipient::Recipient;
+use crate::signed::is_plain;
 use crate::tlv;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::error::Unspecified;
@@ -264,6 +265,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Shell, EnvelopeError> {
     if let Some((_, what)) = refused.iter().find(|(found, _)| *found) {
         return Err(EnvelopeError::Field(what));
     }
+    // the types sort a SET OF while they read it: what was there is compared with what should have been
+    let sorted = data.recip_infos.to_der().map_err(EnvelopeError::Form)?;
+    let after_version = info.content.value().get(3..).unwrap_or_default();
+    if !after_version.starts_with(&sorted) {
+        return Err(EnvelopeError::Field(
+            "recipients in another order than DER's",
+        ));
+    }
     let count = data.recip_infos.0.len();
     if !(1..=RECIPIENT_LIMIT).contains(&count) {
         return Err(EnvelopeError::RecipientCount(count));
@@ -286,6 +295,11 @@ impl Shell {
                     "a recipient that is not named by issuer and serial number",
                 ));
             };
+            if info.version != CmsVersion::V0 {
+                return Err(EnvelopeError::Field(
+                    "a recipient of a version other than 0",
+                ));
+            }
             if name.to_der().map_err(EnvelopeError::Form)? == identifier {
                 check_key_algorithm(&info.key_enc_alg)?;
                 return Ok(info);
@@ -348,7 +362,7 @@ fn check_key_algorithm(algorithm: &AlgorithmIdentifierOwned) -> Result<(), Envel
     let Some(hash) = &parameters.hash else {
         return wrong("RSAES-OAEP and SHA-1".into());
     };
-    if hash.oid != ID_SHA_256 {
+    if hash.oid != ID_SHA_256 || !is_plain(hash) {
         return wrong(format!("RSAES-OAEP and hash {}", hash.oid));
     }
     let mask_hash = match &parameters.mask {
@@ -360,7 +374,7 @@ fn check_key_algorithm(algorithm: &AlgorithmIdentifierOwned) -> Result<(), Envel
         .transpose()
         .map_err(EnvelopeError::Form)?;
     match mask_hash {
-        Some(hash) if hash.oid == ID_SHA_256 => Ok(()),
+        Some(hash) if hash.oid == ID_SHA_256 && is_plain(&hash) => Ok(()),
         _ => wrong("RSAES-OAEP whose mask function is not MGF1 with SHA-256".into()),
     }
 }

@@ -43,7 +43,7 @@ pub use limits::{
     SEALED_LIMIT_BYTES,
 };
 pub use manifest::{
-    FORMAT, Facts, Manifest, ManifestError, Named, NamedEvent, Part, Source, VersionId,
+    FORMAT, Facts, JsonFault, Manifest, ManifestError, Named, NamedEvent, Part, Source, VersionId,
 };
 pub use name::{BoxName, BundleName, NameError};
 pub use open::{

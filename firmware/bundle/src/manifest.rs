@@ -9,6 +9,7 @@ use crate::name::{BoxName, BundleName, is_token};
 use crate::path::{self, PathFault};
 use der::DateTime;
 use serde::Deserialize;
+use serde_json::error::Category;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
@@ -120,10 +121,52 @@ pub struct Manifest {
     pub entries: Vec<Named>,
 }
 
+/// Where reading the JSON ended, and why. The words of serde are not kept: they quote what a stranger wrote, which may
+/// break a log into lines of its own, and name patients' files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JsonFault {
+    line: usize,
+    column: usize,
+    class: Category,
+}
+
+impl From<&serde_json::Error> for JsonFault {
+    fn from(error: &serde_json::Error) -> Self {
+        Self {
+            line: error.line(),
+            column: error.column(),
+            class: error.classify(),
+        }
+    }
+}
+
+impl fmt::Display for JsonFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.class {
+            Category::Data => "a field is unknown, missing, there twice or of another type",
+            Category::Eof => "the text ends too early",
+            Category::Syntax | Category::Io => "the text is no JSON",
+        };
+        write!(f, "line {}, column {}: {what}", self.line, self.column)
+    }
+}
+
+impl Error for JsonFault {}
+
+/// Characters of a stranger's text that a message quotes.
+const QUOTED_CHARACTERS: usize = 80;
+
+/// What a message may quote of a stranger's text; control characters are escaped where it is shown.
+fn excerpt(text: &str) -> String {
+    text.chars().take(QUOTED_CHARACTERS).collect()
+}
+
 /// Why a manifest is refused. Entries are counted from 1; paths are never in a message.
 #[derive(Debug)]
 pub enum ManifestError {
-    Json(serde_json::Error),
+    Json(JsonFault),
+    /// A backslash: what stands for itself would have a second spelling.
+    Escape,
     Format(String),
     BoxName(String),
     Sequence(u64),
@@ -168,6 +211,10 @@ impl fmt::Display for ManifestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json(_) => write!(f, "the manifest is not the JSON of this format"),
+            Self::Escape => write!(
+                f,
+                "the manifest has a backslash, but nothing in it needs an escape"
+            ),
             Self::Format(format) => {
                 write!(
                     f,
@@ -314,23 +361,33 @@ pub(crate) fn format_time(time: u64) -> Option<String> {
         .map(|time| time.to_string())
 }
 
+/// A time for messages.
+pub(crate) fn show_time(time: u64) -> String {
+    format_time(time).unwrap_or_else(|| format!("second {time}"))
+}
+
 impl Manifest {
     /// Reads a manifest. The result is a claim.
     pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
+        if json.contains(&b'\\') {
+            return Err(ManifestError::Escape);
+        }
         let wire: WireManifest = match serde_json::from_slice(json) {
             Ok(wire) => wire,
             Err(error) => {
                 return Err(match serde_json::from_slice::<WireFormat>(json) {
-                    Ok(WireFormat { format }) if format != FORMAT => ManifestError::Format(format),
-                    _ => ManifestError::Json(error),
+                    Ok(WireFormat { format }) if format != FORMAT => {
+                        ManifestError::Format(excerpt(&format))
+                    }
+                    _ => ManifestError::Json(JsonFault::from(&error)),
                 });
             }
         };
         if wire.format != FORMAT {
-            return Err(ManifestError::Format(wire.format));
+            return Err(ManifestError::Format(excerpt(&wire.format)));
         }
-        let box_name =
-            BoxName::from_str(&wire.box_name).map_err(|_| ManifestError::BoxName(wire.box_name))?;
+        let box_name = BoxName::from_str(&wire.box_name)
+            .map_err(|_| ManifestError::BoxName(excerpt(&wire.box_name)))?;
         let name = BundleName::new(box_name, wire.sequence)
             .map_err(|_| ManifestError::Sequence(wire.sequence))?;
         let wrong_previous = |_| ManifestError::Previous(wire.sequence);
@@ -344,7 +401,7 @@ impl Manifest {
         }
         let time = match DateTime::from_str(&wire.time) {
             Ok(time) if time.to_string() == wire.time => time.unix_duration().as_secs(),
-            _ => return Err(ManifestError::Time(wire.time)),
+            _ => return Err(ManifestError::Time(excerpt(&wire.time))),
         };
         let sources = check_sources(
             wire.sources
@@ -373,7 +430,7 @@ pub(crate) fn check_sources(sources: Vec<Source>) -> Result<Vec<Source>, Manifes
             .iter()
             .any(|earlier| earlier.name == source.name);
         if twice || !is_token(&source.name) || !is_token(&source.kind) {
-            return Err(ManifestError::Source(source.name.clone()));
+            return Err(ManifestError::Source(excerpt(&source.name)));
         }
     }
     Ok(sources)

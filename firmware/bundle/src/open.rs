@@ -47,6 +47,10 @@ pub enum OpenError {
         expected: BundleName,
         found: BundleName,
     },
+    /// The manifest's `previous` is not the digest of the bundle before it.
+    WrongPrevious {
+        sequence: u64,
+    },
     ContentSize {
         entry: usize,
         named: u64,
@@ -95,6 +99,14 @@ impl fmt::Display for OpenError {
                     "the file is named {expected}, but the manifest inside is of {found}"
                 )
             }
+            Self::WrongPrevious { sequence: 1 } => {
+                write!(f, "it names a previous bundle, but there is none")
+            }
+            Self::WrongPrevious { sequence } => write!(
+                f,
+                "it does not follow the bundle with number {} that was applied",
+                sequence - 1
+            ),
             Self::ContentSize {
                 entry,
                 named,
@@ -236,10 +248,7 @@ impl UnverifiedBundle {
             )
             .map_err(|_| OpenError::Envelope(EnvelopeError::ContentKey))?;
         let compressed = self.shell.decrypt(key).map_err(OpenError::Envelope)?;
-        Ok(UnverifiedContent {
-            archive: decompress(&compressed)?,
-            sha256: self.sha256,
-        })
+        UnverifiedContent::decompress(&compressed, self.sha256)
     }
 }
 
@@ -279,6 +288,14 @@ pub struct UnverifiedContent {
 }
 
 impl UnverifiedContent {
+    /// Takes what an envelope held, decrypted, and decompresses it within bounds; `sha256` is of the bundle's file.
+    pub fn decompress(compressed: &[u8], sha256: Digest) -> Result<Self, OpenError> {
+        Ok(Self {
+            archive: decompress(compressed)?,
+            sha256,
+        })
+    }
+
     #[cfg(test)]
     pub(crate) fn manifest_bytes(&self) -> Result<&[u8], ArchiveError> {
         Reader::new(&self.archive)
@@ -300,7 +317,7 @@ impl UnverifiedContent {
         let json = &self.archive[json];
         let signed =
             UnverifiedSigned::parse(&self.archive[signature]).map_err(OpenError::Signature)?;
-        let certificate = signed.signer_certificate().map_err(OpenError::Signature)?;
+        let certificate = signed.signer_certificate();
         signed
             .verify_detached(json, certificate)
             .map_err(OpenError::Signature)?;
@@ -377,6 +394,17 @@ impl VerifiedBundle {
     /// SHA-256 of the bundle's file.
     pub fn sha256(&self) -> Digest {
         self.sha256
+    }
+
+    /// Checks the bundle's place in the chain: `applied` is the digest of the bundle before it, `None` before the first.
+    pub fn check_previous(&self, applied: Option<Digest>) -> Result<(), OpenError> {
+        if self.manifest.previous == applied {
+            Ok(())
+        } else {
+            Err(OpenError::WrongPrevious {
+                sequence: self.manifest.name.sequence(),
+            })
+        }
     }
 
     /// Every entry in order, with its content (empty for the events that carry none).

@@ -4,7 +4,8 @@ use crate::limits::STRENGTH_112_END;
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use cms::cert::IssuerAndSerialNumber;
 use const_oid::db::rfc5912::RSA_ENCRYPTION;
-use der::{Decode, Encode};
+use der::asn1::UintRef;
+use der::{Decode, Encode, Sequence};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::error::Error;
@@ -14,8 +15,9 @@ use x509_cert::ext::pkix::KeyUsage;
 
 /// A certificate to whose RSA key content keys are encrypted.
 ///
-/// Its validity is not checked: secrecy does not depend on it, and a box that nobody visits for years must go on. The
-/// site configuration warns, and [`Recipient::strength_ends`] is the one hard end.
+/// Nothing is sealed to it after its certificate has ended: the key may have been destroyed by then, and a bundle that
+/// nobody can open is a lost one, whereas the hospital still has what waits. [`Recipient::strength_ends`] is the other
+/// hard end. Its beginning is not checked: a clock that is slow must not stop the box.
 pub struct Recipient {
     identifier: Vec<u8>,
     key: OaepPublicEncryptingKey,
@@ -73,6 +75,20 @@ impl Error for RecipientError {
     }
 }
 
+/// `RSAPublicKey` of RFC 8017.
+#[derive(Sequence)]
+struct RsaPublicKey<'a> {
+    modulus: UintRef<'a>,
+    exponent: UintRef<'a>,
+}
+
+/// Length of the key. The arithmetic refuses short and long ones too, but does not say why.
+fn modulus_bits(key: &[u8]) -> Result<usize, der::Error> {
+    let modulus = RsaPublicKey::from_der(key)?.modulus.as_bytes();
+    let first = modulus.first().map_or(0, |byte| byte.leading_zeros());
+    Ok(modulus.len() * 8 - first as usize)
+}
+
 /// The issuer and serial number by which CMS names a certificate, as DER.
 pub(crate) fn issuer_and_serial(certificate: &Certificate) -> Result<Vec<u8>, der::Error> {
     let tbs = certificate.tbs_certificate();
@@ -99,12 +115,13 @@ impl Recipient {
         if usage.is_some_and(|(_, usage)| !usage.key_encipherment()) {
             return Err(RecipientError::KeyUsage);
         }
-        let spki = spki.to_der().map_err(RecipientError::Certificate)?;
-        let key = PublicEncryptingKey::from_der(&spki).map_err(RecipientError::Key)?;
-        let bits = key.key_size_bits();
+        let bits = modulus_bits(spki.subject_public_key.raw_bytes())
+            .map_err(RecipientError::Certificate)?;
         if !(2048..=4096).contains(&bits) {
             return Err(RecipientError::Bits(bits));
         }
+        let spki = spki.to_der().map_err(RecipientError::Certificate)?;
+        let key = PublicEncryptingKey::from_der(&spki).map_err(RecipientError::Key)?;
         let key = OaepPublicEncryptingKey::new(key).map_err(|_| RecipientError::Bits(bits))?;
         Ok(Self {
             identifier: issuer_and_serial(&certificate).map_err(RecipientError::Certificate)?,
@@ -123,7 +140,7 @@ impl Recipient {
         &self.subject
     }
 
-    /// End of the certificate's validity in Unix seconds, for warnings.
+    /// Last second of the certificate's validity, Unix time.
     pub fn not_after(&self) -> u64 {
         self.not_after
     }

@@ -3,18 +3,19 @@
 use crate::archive::{self, HeaderMaker, MANIFEST_NAME, SIGNATURE_NAME};
 use crate::chain::{check_key_usage, names_box};
 use crate::digest::Digest;
-use crate::draft::Closed;
+use crate::draft::{Closed, compress};
 use crate::envelope;
 use crate::limits::{COMPRESSION_LEVEL, RECIPIENT_LIMIT, SEALED_LIMIT_BYTES};
-use crate::manifest::{FORMAT, format_time};
+use crate::manifest::{FORMAT, format_time, show_time};
 use crate::name::{BoxName, BundleName};
 use crate::recipient::Recipient;
 use crate::signed::{self, Placement, SignedError, SigningError, UnverifiedSigned};
 use crate::signer::Signer;
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use x509_cert::Certificate;
+use zstd::bulk::Compressor;
 
 /// A sealed bundle, ready for the spool.
 pub struct SealedBundle {
@@ -50,6 +51,12 @@ pub enum SealError {
         subject: String,
         bits: usize,
     },
+    /// The recipient's certificate has ended: its key may be gone, and nothing could open the bundle.
+    RecipientTime {
+        subject: String,
+        not_after: u64,
+        time: u64,
+    },
     Sequence(u64),
     Previous(u64),
     Time(u64),
@@ -82,14 +89,24 @@ impl fmt::Display for SealError {
             } => write!(
                 f,
                 "the signing certificate is valid from {} to {}, but it is {}; renew it or set the clock",
-                show(*not_before),
-                show(*not_after),
-                show(*time)
+                show_time(*not_before),
+                show_time(*not_after),
+                show_time(*time)
             ),
             Self::RecipientStrength { subject, bits } => write!(
                 f,
                 "the recipient {subject} has an RSA key of {bits} bits, which takes no new bundle after 2030-12-31; \
                  use a certificate with at least 3072 bits"
+            ),
+            Self::RecipientTime {
+                subject,
+                not_after,
+                time,
+            } => write!(
+                f,
+                "the certificate of the recipient {subject} ended at {}, and it is {}; configure its successor or set the clock",
+                show_time(*not_after),
+                show_time(*time)
             ),
             Self::Sequence(sequence) => write!(f, "{sequence} is no sequence number"),
             Self::Previous(sequence) => {
@@ -123,10 +140,6 @@ impl Error for SealError {
             _ => None,
         }
     }
-}
-
-fn show(time: u64) -> String {
-    format_time(time).unwrap_or_else(|| format!("second {time}"))
 }
 
 impl<S: Signer> Sealer<S> {
@@ -184,7 +197,7 @@ impl<S: Signer> Sealer<S> {
             .and_then(|signed| signed.verify_detached(&manifest, &self.certificate))
             .map_err(SealError::SignerKey)?;
         let frame = first_frame(&manifest, &signature).map_err(SealError::Compress)?;
-        let bytes = envelope::seal(&self.recipients, &[&frame, &closed.frame])
+        let bytes = envelope::seal(&self.recipients, &[&frame, &closed.frames])
             .map_err(SealError::Encrypt)?;
         if bytes.len() > SEALED_LIMIT_BYTES {
             return Err(SealError::TooLarge(bytes.len()));
@@ -208,17 +221,22 @@ impl<S: Signer> Sealer<S> {
                 time,
             });
         }
-        match self
-            .recipients
-            .iter()
-            .find(|r| r.strength_ends().is_some_and(|end| time >= end))
-        {
-            Some(weak) => Err(SealError::RecipientStrength {
-                subject: weak.subject().to_owned(),
-                bits: weak.bits(),
-            }),
-            None => Ok(()),
+        for recipient in &self.recipients {
+            if recipient.strength_ends().is_some_and(|end| time >= end) {
+                return Err(SealError::RecipientStrength {
+                    subject: recipient.subject().to_owned(),
+                    bits: recipient.bits(),
+                });
+            }
+            if time > recipient.not_after() {
+                return Err(SealError::RecipientTime {
+                    subject: recipient.subject().to_owned(),
+                    not_after: recipient.not_after(),
+                    time,
+                });
+            }
         }
+        Ok(())
     }
 
     fn manifest(
@@ -255,11 +273,17 @@ impl<S: Signer> Sealer<S> {
 /// Manifest and signature as the beginning of the archive, compressed.
 fn first_frame(manifest: &[u8], signature: &[u8]) -> io::Result<Vec<u8>> {
     let headers = HeaderMaker::new();
-    let mut frame = zstd::stream::write::Encoder::new(Vec::new(), COMPRESSION_LEVEL)?;
+    let mut archive = Vec::with_capacity(manifest.len() + signature.len() + (4 << 10));
     for (name, content) in [(MANIFEST_NAME, manifest), (SIGNATURE_NAME, signature)] {
-        frame.write_all(&headers.make(name, content.len() as u64))?;
-        frame.write_all(content)?;
-        frame.write_all(&archive::END[..archive::padding(content.len())])?;
+        archive.extend_from_slice(&headers.make(name, content.len() as u64));
+        archive.extend_from_slice(content);
+        archive.extend_from_slice(&archive::END[..archive::padding(content.len())]);
     }
-    frame.finish()
+    let mut frame = Vec::new();
+    compress(
+        &mut Compressor::new(COMPRESSION_LEVEL)?,
+        &archive,
+        &mut frame,
+    )?;
+    Ok(frame)
 }

@@ -48,8 +48,16 @@ pub enum SignedError {
     CertificateMissing,
     /// The message was signed by another certificate than the given one.
     OtherSigner,
-    /// The signer's certificate does not chain to the trusted authority at the given time.
+    /// The signer's certificate does not chain to the trusted authority.
     Chain(webpki::Error),
+    /// The signer's certificate had ended, or had not begun, at the given time.
+    Expired(webpki::Error),
+    NotYetValid(webpki::Error),
+    Revoked(webpki::Error),
+    /// Revocation lists are given, but none of the signer's authority.
+    NotListed(webpki::Error),
+    /// The signer's certificate lacks the extended key usage.
+    Purpose(webpki::Error),
     /// The signer's certificate has no keyUsage digitalSignature.
     KeyUsage,
     Signature(webpki::Error),
@@ -82,7 +90,24 @@ impl fmt::Display for SignedError {
             ),
             Self::Chain(_) => write!(
                 f,
-                "the signer's certificate is not one of the trusted authority for signing"
+                "the signer's certificate is not one of the trusted authority"
+            ),
+            Self::Expired(_) => write!(
+                f,
+                "the signer's certificate had ended when the bundle was sealed"
+            ),
+            Self::NotYetValid(_) => write!(
+                f,
+                "the signer's certificate was not yet valid when the bundle was sealed"
+            ),
+            Self::Revoked(_) => write!(f, "the signer's certificate is revoked"),
+            Self::NotListed(_) => write!(
+                f,
+                "no revocation list of the signer's authority is given; add it"
+            ),
+            Self::Purpose(_) => write!(
+                f,
+                "the signer's certificate has no extended key usage emailProtection"
             ),
             Self::KeyUsage => write!(
                 f,
@@ -98,7 +123,13 @@ impl Error for SignedError {
         match self {
             Self::Pem(source) => Some(source),
             Self::Certificate(source) | Self::Form(source) => Some(source),
-            Self::Chain(source) | Self::Signature(source) => Some(source),
+            Self::Chain(source)
+            | Self::Expired(source)
+            | Self::NotYetValid(source)
+            | Self::Revoked(source)
+            | Self::NotListed(source)
+            | Self::Purpose(source)
+            | Self::Signature(source) => Some(source),
             _ => None,
         }
     }
@@ -196,11 +227,13 @@ fn encode(
 }
 
 /// A signed message of the right form; nothing in it is trusted yet.
+///
+/// What the signature does not cover has one form only, so that a message with any bit changed is refused, not only one
+/// whose change matters today. The one freedom: the parameters of SHA-256 may be absent or NULL (RFC 5754).
 pub struct UnverifiedSigned {
     content: Option<Vec<u8>>,
-    signer: Vec<u8>,
     signature: Vec<u8>,
-    certificates: Vec<Certificate>,
+    certificate: Certificate,
 }
 
 impl UnverifiedSigned {
@@ -219,18 +252,25 @@ impl UnverifiedSigned {
         let [signer] = data.signer_infos.0.as_slice() else {
             return Err(SignedError::SignerCount(data.signer_infos.0.len()));
         };
-        let certificates = data
-            .certificates
-            .as_ref()
-            .map(|set| set.0.as_slice())
-            .unwrap_or_default();
-        let certificates = certificates
-            .iter()
-            .map(|choice| match choice {
-                CertificateChoices::Certificate(certificate) => Ok(certificate.clone()),
-                _ => Err(SignedError::Field("a certificate of another kind")),
-            })
-            .collect::<Result<_, _>>()?;
+        let name = signer_name(signer)?;
+        if data.version != CmsVersion::V1 || signer.version != CmsVersion::V1 {
+            return Err(SignedError::Field("a version other than 1"));
+        }
+        if data.digest_algorithms.as_slice() != [signer.digest_alg.clone()] {
+            return Err(SignedError::Field(
+                "a list of digests that is not its signer's",
+            ));
+        }
+        let certificates = data.certificates.as_ref().map(|set| set.0.as_slice());
+        let certificate = match certificates.unwrap_or_default() {
+            [CertificateChoices::Certificate(certificate)] => certificate.clone(),
+            [] => return Err(SignedError::CertificateMissing),
+            [_] => return Err(SignedError::Field("a certificate of another kind")),
+            _ => return Err(SignedError::Field("more than one certificate")),
+        };
+        if issuer_and_serial(&certificate).map_err(SignedError::Certificate)? != name {
+            return Err(SignedError::CertificateMissing);
+        }
         let content = match &data.encap_content_info.econtent {
             Some(any) => Some(
                 any.decode_as::<OctetString>()
@@ -242,9 +282,8 @@ impl UnverifiedSigned {
         };
         Ok(Self {
             content,
-            signer: signer_name(signer)?,
             signature: signer.signature.as_bytes().to_vec(),
-            certificates,
+            certificate,
         })
     }
 
@@ -254,13 +293,8 @@ impl UnverifiedSigned {
     }
 
     /// The certificate that the message says is its signer's, unverified.
-    pub fn signer_certificate(&self) -> Result<&Certificate, SignedError> {
-        for certificate in &self.certificates {
-            if issuer_and_serial(certificate).map_err(SignedError::Certificate)? == self.signer {
-                return Ok(certificate);
-            }
-        }
-        Err(SignedError::CertificateMissing)
+    pub fn signer_certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
     /// Checks that the content beside the message was signed with the key of this very certificate.
@@ -286,7 +320,7 @@ impl UnverifiedSigned {
     }
 
     fn verify(&self, content: &[u8], certificate: &Certificate) -> Result<(), SignedError> {
-        if issuer_and_serial(certificate).map_err(SignedError::Certificate)? != self.signer {
+        if self.certificate != *certificate {
             return Err(SignedError::OtherSigner);
         }
         let der = CertificateDer::from(certificate.to_der().map_err(SignedError::Certificate)?);
@@ -320,10 +354,18 @@ fn signer_name(signer: &SignerInfo) -> Result<Vec<u8>, SignedError> {
             signer.signature_algorithm.oid.to_string(),
         ));
     }
+    if signer.signature_algorithm.parameters.is_some() || !is_plain(&signer.digest_alg) {
+        return Err(SignedError::Field("a parameter of an algorithm"));
+    }
     match &signer.sid {
         SignerIdentifier::IssuerAndSerialNumber(name) => name.to_der().map_err(SignedError::Form),
         SignerIdentifier::SubjectKeyIdentifier(_) => Err(SignedError::Field(
             "a signer that is not named by issuer and serial number",
         )),
     }
+}
+
+/// Whether a hash has no parameters: absent and NULL mean the same (RFC 4055, RFC 5754).
+pub(crate) fn is_plain(hash: &AlgorithmIdentifierOwned) -> bool {
+    hash.parameters.as_ref().is_none_or(Any::is_null)
 }

@@ -54,6 +54,7 @@ pub fn plan() -> Plan {
             receipts: Receipts::None,
             tls: TlsProfile::Modern,
         },
+        sending: site::Sending::default(),
         sealing: Sealing {
             recipients: vec![file("recipient.pem")],
             certificate: file("sealing.pem"),

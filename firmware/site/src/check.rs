@@ -4,7 +4,9 @@ use crate::fault::{Collector, Faults};
 use crate::files::{self, AcceptedFile, Reader};
 use crate::section::At;
 use crate::written::{self, Written};
-use crate::{Clock, Collection, Interface, Mount, Plan, Receipts, Sealing, Source, Tunnel, Upload};
+use crate::{
+    Clock, Collection, Interface, Mount, Plan, Receipts, Sealing, Sending, Source, Tunnel, Upload,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -76,6 +78,7 @@ fn plan(written: Written) -> Option<Plan> {
             .collect::<Option<_>>()?,
         tunnel: tunnel(written.tunnel?)?,
         upload: upload(written.upload?)?,
+        sending: sending(written.sending?)?,
         sealing: sealing(written.sealing?)?,
         clock: Clock {
             servers: written
@@ -148,6 +151,16 @@ fn upload(written: written::Upload) -> Option<Upload> {
             written::Receipts::None => Receipts::None,
         },
         tls: written.tls?,
+    })
+}
+
+fn sending(written: written::Sending) -> Option<Sending> {
+    let most = written.most_kilobytes_per_second.map(|at| at.value);
+    Some(Sending {
+        most_bytes_per_second: most.map(|kilobytes| kilobytes * 1000),
+        windows: written.windows?.into_iter().map(|at| at.value).collect(),
+        utc_offset_minutes: written.utc_offset?.value,
+        order: written.order?.value,
     })
 }
 

@@ -15,6 +15,7 @@ pub struct Plan {
     pub interfaces: Vec<Interface>,
     pub tunnel: Tunnel,
     pub upload: Upload,
+    pub sending: Sending,
     pub sealing: Sealing,
     pub clock: Clock,
     pub mounts: Vec<Mount>,
@@ -89,6 +90,34 @@ pub enum Receipts {
     Signed { certificate: PathBuf },
     /// A plain tus server: the complete upload is the acknowledgement.
     None,
+}
+
+/// When and how fast sealed bundles are sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sending {
+    /// Most bytes of bundles a second; `None`: as fast as the line is.
+    pub most_bytes_per_second: Option<u32>,
+    /// Times of the day at which bundles are sent; empty: always. They do not overlap.
+    pub windows: Vec<Window>,
+    /// What the hospital's clock is ahead of UTC; the windows are in its time.
+    pub utc_offset_minutes: i16,
+    pub order: Order,
+}
+
+/// A part of the day, every day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Minutes after the hospital's midnight, 0-1439.
+    pub from_minute: u16,
+    /// As `from_minute`, and not inside. Before `from_minute`: the window ends on the next day; equal: 24 hours later.
+    pub to_minute: u16,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    #[default]
+    OldestFirst,
+    NewestFirst,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! The configuration compared with itself: names that must be unique, names that must exist, addresses that must fit.
 
+use crate::Window;
 use crate::fault::Collector;
 use crate::section::At;
 use crate::value::Network;
@@ -42,6 +43,9 @@ pub(crate) fn compare(faults: &mut Collector<'_>, written: &Written) {
         peer(faults, tunnel, &written.interfaces);
     }
     through_tunnel(faults, written);
+    for window in written.sending.iter().filter_map(|s| s.windows.as_ref()) {
+        separate(faults, window);
+    }
 }
 
 fn unique<'a>(faults: &mut Collector<'_>, what: &str, names: impl Iterator<Item = &'a At<String>>) {
@@ -54,6 +58,28 @@ fn unique<'a>(faults: &mut Collector<'_>, what: &str, names: impl Iterator<Item 
             );
         }
         seen.push(&name.value);
+    }
+}
+
+/// Sending windows that overlap say less than whoever wrote them believes.
+fn separate(faults: &mut Collector<'_>, windows: &[At<Window>]) {
+    let holds = |window: &Window, minute: u16| {
+        let inside = |from: u16, to: u16| (from..to).contains(&minute);
+        if window.from_minute < window.to_minute {
+            inside(window.from_minute, window.to_minute)
+        } else {
+            !inside(window.to_minute, window.from_minute)
+        }
+    };
+    for (index, window) in windows.iter().enumerate() {
+        let overlaps = |other: &At<Window>| {
+            holds(&other.value, window.value.from_minute)
+                || holds(&window.value, other.value.from_minute)
+        };
+        if windows[..index].iter().any(overlaps) {
+            let message = "this window overlaps an earlier one, allowed: windows that are apart";
+            faults.fault(&window.span, message.to_owned());
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The written forms of values: names, addresses, paths. Each function returns `None` for what is not allowed; the
 //! text of what is allowed stands beside it, because a fault prints it.
 
+use crate::Window;
 use std::net::Ipv4Addr;
 use std::path::{Component, Path, PathBuf};
 
@@ -197,6 +198,50 @@ pub(crate) fn url(text: &str) -> Option<Url> {
         port,
         path,
     })
+}
+
+pub(crate) const WINDOW: &str = "a part of the day as in \"19:00-06:30\", from 00:00 to 24:00, not empty; the end may be on the next day";
+
+pub(crate) fn window(text: &str) -> Option<Window> {
+    let (from, to) = text.split_once('-')?;
+    let (from, to) = (time_of_day(from)?, time_of_day(to)?);
+    let day = 24 * 60;
+    (from != to && from != day).then_some(Window {
+        from_minute: from,
+        to_minute: to % day,
+    })
+}
+
+/// Minutes of `HH:MM`, 24:00 included.
+fn time_of_day(text: &str) -> Option<u16> {
+    let (hours, minutes) = hours_and_minutes(text)?;
+    (hours < 24 || minutes == 0).then_some(hours * 60 + minutes)
+}
+
+/// Two digits each, at most 24:59.
+fn hours_and_minutes(text: &str) -> Option<(u16, u16)> {
+    let (hours, minutes) = text.split_once(':')?;
+    let number = |part: &str, most: u16| {
+        let digits = part.len() == 2 && part.bytes().all(|c| c.is_ascii_digit());
+        let number: u16 = part.parse().ok()?;
+        (digits && number <= most).then_some(number)
+    };
+    Some((number(hours, 24)?, number(minutes, 59)?))
+}
+
+pub(crate) const UTC_OFFSET: &str =
+    "hours and minutes from UTC as in \"+09:00\", from -12:00 to +14:00 in quarters of an hour";
+
+/// Minutes ahead of UTC.
+pub(crate) fn utc_offset(text: &str) -> Option<i16> {
+    let sign = match text.chars().next()? {
+        '+' => 1,
+        '-' => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = hours_and_minutes(&text[1..])?;
+    let offset = sign * i16::try_from(hours * 60 + minutes).ok()?;
+    ((-12 * 60..=14 * 60).contains(&offset) && offset % 15 == 0).then_some(offset)
 }
 
 pub(crate) const TEXT: &str = "1 to 128 characters without control characters";

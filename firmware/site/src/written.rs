@@ -2,6 +2,8 @@
 //!
 //! A field is `None` when a fault about it has been collected, or when it is optional and absent.
 
+mod sending;
+
 use crate::fault::Collector;
 use crate::section::{At, Section};
 use crate::value::{self, Network, Url};
@@ -9,6 +11,8 @@ use crate::{Pacing, Protocol, SourceKind, TlsProfile};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use toml::de::{DeTable, DeValue};
+
+pub(crate) use sending::Sending;
 
 /// More than any hospital has; the bounds keep messages, mounts and memory small.
 const MOST_INTERFACES: usize = 8;
@@ -20,6 +24,7 @@ pub(crate) struct Written {
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) tunnel: Option<Tunnel>,
     pub(crate) upload: Option<Upload>,
+    pub(crate) sending: Option<Sending>,
     pub(crate) sealing: Option<Sealing>,
     pub(crate) clock_servers: Option<Vec<At<Ipv4Addr>>>,
     pub(crate) mounts: Vec<Mount>,
@@ -104,6 +109,7 @@ const TABLES: &[&str] = &[
     "mount",
     "source",
     "collection",
+    "sending",
 ];
 
 /// Reads every table of the text.
@@ -120,6 +126,7 @@ pub(crate) fn read(faults: &mut Collector<'_>, root: &DeTable<'_>) -> Written {
         interfaces: interfaces(faults, root),
         tunnel: tunnel(faults, root),
         upload: upload(faults, root),
+        sending: sending::read(faults, root),
         sealing: sealing(faults, root),
         clock_servers,
         mounts: mounts(faults, root),

@@ -1,32 +1,67 @@
-//! The few operations that the spool needs of a directory. Tests replace it.
+//! The few operations that the spool needs of a directory. Tests replace it. What each promises is in `FORMAT.md`.
 
+use crate::Bundle;
+use crate::names::sequence_of;
+use crate::record::{ATTRIBUTE, RECORD_BYTES, Record};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// One flat directory. What each call promises is written in the crate's header.
+/// Bytes asked for at a time.
+const READ_BYTES: usize = 256 << 10;
+
+/// One flat directory.
 pub trait Disk {
-    /// Names and sizes in bytes of all files.
-    fn list(&self) -> io::Result<Vec<(String, u64)>>;
-    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
-    /// Writes a new file, replacing one of this name.
-    fn create(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
-    /// Writes within an existing file.
-    fn overwrite(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
-    /// Makes a file's bytes durable.
+    /// Visits names and sizes in bytes of all files, in any order.
+    fn each_file(&self, visit: &mut dyn FnMut(&str, u64)) -> io::Result<()>;
+    /// Reads from an offset until the buffer is full or the file ends; returns how many bytes it got.
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    /// The bytes of a file's record; none where it has none.
+    fn record(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
+    /// Makes a file; one that is there stays as it is.
+    fn create(&mut self, name: &str) -> io::Result<()>;
+    /// Gives an existing file these bytes, their length and this record, in that order and in place.
+    fn write(&mut self, name: &str, bytes: &[u8], record: &[u8; RECORD_BYTES]) -> io::Result<()>;
+    /// Shortens a file.
+    fn truncate(&mut self, name: &str, size_bytes: u64) -> io::Result<()>;
+    /// Makes a file's bytes, length and record durable.
     fn sync(&mut self, name: &str) -> io::Result<()>;
+    /// Renames a file over whatever has the other name.
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
     fn remove(&mut self, name: &str) -> io::Result<()>;
     /// Makes all names in the directory durable.
     fn sync_names(&mut self) -> io::Result<()>;
     fn free_bytes(&self) -> io::Result<u64>;
+
+    /// All names and sizes at once.
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        self.each_file(&mut |name, size_bytes| files.push((name.to_owned(), size_bytes)))?;
+        Ok(files)
+    }
+
+    /// All bytes of a file.
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        loop {
+            let begin = bytes.len();
+            bytes.resize(begin + READ_BYTES, 0);
+            let length = self.read_at(name, begin as u64, &mut bytes[begin..])?;
+            if length < READ_BYTES {
+                bytes.truncate(begin + length);
+                return Ok(bytes);
+            }
+        }
+    }
 }
 
 /// A directory of the file system, locked: a process that is still ending keeps its successor out.
 pub struct Folder {
     path: PathBuf,
     folder: File,
+    /// The file written last, until it is synced: the kernel tells a descriptor that was open of a failed write-back.
+    written: Option<(String, File)>,
 }
 
 /// Bundles are read by the sender's group; nobody else has any right.
@@ -43,45 +78,67 @@ impl Folder {
         Ok(Self {
             path: path.to_owned(),
             folder,
+            written: None,
         })
     }
 }
 
 impl Disk for Folder {
-    fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        let mut files = Vec::new();
+    fn each_file(&self, visit: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
         for entry in std::fs::read_dir(&self.path)? {
             let entry = entry?;
             let metadata = entry.metadata()?;
             // names that are not UTF-8 are none of ours
-            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
-                files.push((name, metadata.len()));
+            if let (true, Some(name)) = (metadata.is_file(), entry.file_name().to_str()) {
+                visit(name, metadata.len());
             }
         }
-        Ok(files)
+        Ok(())
     }
 
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        std::fs::read(self.path.join(name))
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let file = File::open(self.path.join(name))?;
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(length) => filled += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
     }
 
-    fn create(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fn record(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        record_of(&self.path.join(name))
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<()> {
         let mut options = File::options();
-        options.write(true).create(true).truncate(true).mode(MODE);
-        options.open(self.path.join(name))?.write_all(bytes)
+        options.write(true).create(true).truncate(false).mode(MODE);
+        options.open(self.path.join(name)).map(drop)
     }
 
-    fn overwrite(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        File::options()
-            .write(true)
-            .open(self.path.join(name))?
-            .write_all_at(bytes, offset)
+    fn write(&mut self, name: &str, bytes: &[u8], record: &[u8; RECORD_BYTES]) -> io::Result<()> {
+        let file = File::options().write(true).open(self.path.join(name))?;
+        file.write_all_at(bytes, 0)?;
+        file.set_len(bytes.len() as u64)?;
+        rustix::fs::fsetxattr(&file, ATTRIBUTE, record, rustix::fs::XattrFlags::empty())?;
+        self.written = Some((name.to_owned(), file));
+        Ok(())
+    }
+
+    fn truncate(&mut self, name: &str, size_bytes: u64) -> io::Result<()> {
+        let file = File::options().write(true).open(self.path.join(name))?;
+        file.set_len(size_bytes)
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
-        // The kernel reports a failed write-back to descriptors open at the time and, once, to the next one opened;
-        // so the error of `create`'s closed descriptor is still seen here.
-        File::open(self.path.join(name))?.sync_all()
+        match self.written.take() {
+            Some((written, file)) if written == name => file.sync_all(),
+            _ => File::open(self.path.join(name))?.sync_all(),
+        }
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
@@ -99,5 +156,33 @@ impl Disk for Folder {
     fn free_bytes(&self) -> io::Result<u64> {
         let space = rustix::fs::statvfs(&self.path)?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+}
+
+/// What a bundle was appended as: what a reader compares its bytes with before it sends them. `None`: its record is
+/// damaged, and so is the bundle, for all that can be told.
+pub fn recorded(path: &Path) -> io::Result<Option<Bundle>> {
+    let record = record_of(path)?.and_then(|bytes| Record::decode(&bytes));
+    let number = path
+        .file_name()
+        .and_then(|name| sequence_of(name.to_str()?));
+    Ok(record
+        .filter(|record| Some(record.sequence) == number)
+        .map(|record| record.bundle))
+}
+
+/// The bytes of the record of a file at a path.
+fn record_of(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    // one byte more than a record, so that a longer one is not taken for one
+    let mut bytes = vec![0; RECORD_BYTES + 1];
+    match rustix::fs::getxattr(path, ATTRIBUTE, bytes.as_mut_slice()) {
+        Ok(length) => {
+            bytes.truncate(length);
+            Ok(Some(bytes))
+        }
+        Err(rustix::io::Errno::NODATA) => Ok(None),
+        // longer than any record
+        Err(rustix::io::Errno::RANGE) => Ok(Some(bytes)),
+        Err(error) => Err(error.into()),
     }
 }

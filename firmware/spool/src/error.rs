@@ -18,22 +18,55 @@ pub enum Advice {
 #[derive(Debug)]
 pub enum SpoolError {
     List(io::Error),
-    Read { name: String, source: io::Error },
-    Write { name: String, source: io::Error },
-    Commit { name: String, source: io::Error },
-    Remove { name: String, source: io::Error },
-    CreateHead(io::Error),
+    Read {
+        name: String,
+        source: io::Error,
+    },
+    Write {
+        name: String,
+        source: io::Error,
+    },
+    Commit {
+        name: String,
+        source: io::Error,
+    },
+    Remove {
+        name: String,
+        source: io::Error,
+    },
+    Recover {
+        name: String,
+        source: io::Error,
+    },
     FreeSpace(io::Error),
-    Full { free: u64, needed: u64 },
+    Full {
+        free: u64,
+        needed: u64,
+    },
     InDoubt,
-    OutOfSequence { expected: u64, given: u64 },
-    DigestOfAppend { sequence: u64 },
-    UnknownBundle { name: String },
-    ReceiptOfOther { name: String },
-    HeadMissing { bundles: usize },
-    HeadDamaged,
-    HeadBehind { last: u64, newest: u64 },
-    TwoOfOneNumber { sequence: u64 },
+    OutOfSequence {
+        expected: u64,
+        given: u64,
+    },
+    DigestOfAppend {
+        sequence: u64,
+    },
+    UnknownBundle {
+        name: String,
+    },
+    ReceiptOfOther {
+        name: String,
+    },
+    /// A discard without a durable notice of the loss, or of a bundle that is not damaged.
+    NotLost {
+        sequence: u64,
+    },
+    Record {
+        sequence: u64,
+    },
+    TwoOfOneNumber {
+        sequence: u64,
+    },
 }
 
 impl SpoolError {
@@ -43,18 +76,17 @@ impl SpoolError {
             | Self::Read { .. }
             | Self::Write { .. }
             | Self::FreeSpace(_)
+            | Self::Record { .. }
             | Self::Full { .. } => Advice::Retry,
-            Self::Commit { .. } | Self::Remove { .. } | Self::CreateHead(_) | Self::InDoubt => {
+            Self::Commit { .. } | Self::Remove { .. } | Self::Recover { .. } | Self::InDoubt => {
                 Advice::Reopen
             }
             Self::OutOfSequence { .. }
             | Self::DigestOfAppend { .. }
             | Self::UnknownBundle { .. }
+            | Self::NotLost { .. }
             | Self::ReceiptOfOther { .. } => Advice::Discard,
-            Self::HeadMissing { .. }
-            | Self::HeadDamaged
-            | Self::HeadBehind { .. }
-            | Self::TwoOfOneNumber { .. } => Advice::Stop,
+            Self::TwoOfOneNumber { .. } => Advice::Stop,
         }
     }
 }
@@ -75,7 +107,10 @@ impl std::fmt::Display for SpoolError {
                 f,
                 "cannot remove {name} durably; the spool must be opened anew"
             ),
-            Self::CreateHead(_) => write!(f, "cannot create the head record of a new spool"),
+            Self::Recover { name, .. } => write!(
+                f,
+                "cannot bring {name} to a durable state; the spool must be opened anew"
+            ),
             Self::FreeSpace(_) => write!(f, "cannot ask for the free space of the spool"),
             Self::Full { free, needed } => {
                 write!(
@@ -100,19 +135,14 @@ impl std::fmt::Display for SpoolError {
                     "the receipt for {name} is for other bytes; the bundle is kept"
                 )
             }
-            Self::HeadMissing { bundles } => {
-                write!(
-                    f,
-                    "the spool holds {bundles} bundles but its head record is missing"
-                )
-            }
-            Self::HeadDamaged => write!(f, "both slots of the spool's head record are damaged"),
-            Self::HeadBehind { last, newest } => {
-                write!(
-                    f,
-                    "the spool holds bundle {newest} but its head record ends at {last}"
-                )
-            }
+            Self::NotLost { sequence } => write!(
+                f,
+                "bundle {sequence} is whole, or its loss is not yet reported; it is kept"
+            ),
+            Self::Record { sequence } => write!(
+                f,
+                "the record of bundle {sequence} is damaged; it waits to be collected again"
+            ),
             Self::TwoOfOneNumber { sequence } => {
                 write!(f, "the spool holds two bundles of number {sequence}")
             }
@@ -128,7 +158,7 @@ impl std::error::Error for SpoolError {
             | Self::Write { source, .. }
             | Self::Commit { source, .. }
             | Self::Remove { source, .. }
-            | Self::CreateHead(source)
+            | Self::Recover { source, .. }
             | Self::FreeSpace(source) => Some(source),
             _ => None,
         }

@@ -1,38 +1,80 @@
-//! A disk in memory that loses what was not synced: the plainest model of a mains cut.
+//! A disk in memory that loses what was not synced: the model of `FORMAT.md`, "What is assumed".
 //!
-//! Every changing operation is one step. `cut_at(n)` lets the mains fail in the n-th: a write in that step reaches the
-//! disk in part, and every later operation fails. `restart` gives the disk that the next boot finds, where each thing
-//! that was not synced survived or not as the seed says: for a file any prefix of its unsynced writes (the last torn),
-//! for names any combination of the unsynced changes.
+//! Every changing call is one step. [`Simulated::cut_at`] lets the mains fail in a step: what the step wrote may reach the
+//! disk like all else that is not synced, and every later call fails. A restart gives the disk that the next boot finds.
+//! Each thing not synced survives or not, each for itself: every sector of 512 bytes of every write, every change of
+//! length, every record, every change of a name. [`Simulated::uncertain`] counts these things; the caller chooses.
+//!
+//! [`Fault`] has the ways in which one step fails while the mains stay on.
 
 use crate::Disk;
+use crate::record::RECORD_BYTES;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-type Inode = u64;
+/// What a disk writes wholly or not at all.
+const SECTOR_BYTES: usize = 512;
+
+type Number = u64;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Content {
+    bytes: Vec<u8>,
+    record: Option<Vec<u8>>,
+}
 
 #[derive(Clone, Debug)]
 enum Write {
-    Whole(Vec<u8>),
-    At(usize, Vec<u8>),
+    Sector { at: usize, bytes: Vec<u8> },
+    Length(usize),
+    Record(Vec<u8>),
+}
+
+#[derive(Clone, Debug, Default)]
+struct File {
+    /// What calls see.
+    cached: Content,
+    durable: Content,
+    /// Since the last sync, in order.
+    pending: Vec<Write>,
 }
 
 /// A name and the file that it is given, or none.
-type Assignment = (String, Option<Inode>);
+type Assignment = (String, Option<Number>);
+
+/// How one step fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Without any effect.
+    Error(io::ErrorKind),
+    /// A write fills the disk half-way. Any other step fails without effect.
+    Short,
+    /// A sync of a file fails and the kernel drops the dirty pages: calls go on to see the bytes, of which any part, by
+    /// this seed, is on the disk, and a later sync writes nothing of them. Length and record are the journal's and wait.
+    DroppedPages(u64),
+    /// The journal is aborted: this step fails, and every later changing step until a restart.
+    ReadOnly,
+    /// A sync says that it is done and does nothing: to show which syncs are needed.
+    Lie,
+}
 
 #[derive(Clone, Debug, Default)]
 struct State {
-    durable_names: BTreeMap<String, Inode>,
-    durable_bytes: BTreeMap<Inode, Vec<u8>>,
+    files: BTreeMap<Number, File>,
+    names: BTreeMap<String, Number>,
+    durable_names: BTreeMap<String, Number>,
     /// Since the last `sync_names`, in order; the parts of one change are atomic.
     changes: Vec<Vec<Assignment>>,
-    /// Since the file's last `sync`, in order.
-    writes: BTreeMap<Inode, Vec<Write>>,
-    next_inode: Inode,
+    next: Number,
     steps: u64,
+    reads: u64,
+    /// Steps that were syncs.
+    syncs: Vec<u64>,
     cut_at: Option<u64>,
-    fail_at: Option<(u64, io::ErrorKind)>,
+    faults: BTreeMap<u64, Fault>,
+    read_only: bool,
     free_bytes: Option<u64>,
     /// Every name ever given by a rename, with the bytes that a reader then saw; kept over cuts.
     shown: Vec<(String, Vec<u8>)>,
@@ -52,9 +94,11 @@ impl Simulated {
         self.with(|state| state.cut_at = Some(step));
     }
 
-    /// Lets one step fail with an error, without effect.
-    pub fn fail_at(&self, step: u64, kind: io::ErrorKind) {
-        self.with(|state| state.fail_at = Some((step, kind)));
+    /// Lets a step fail; more than one may.
+    pub fn fail_at(&self, step: u64, fault: Fault) {
+        self.with(|state| {
+            state.faults.insert(step, fault);
+        });
     }
 
     pub fn set_free_bytes(&self, bytes: u64) {
@@ -66,39 +110,91 @@ impl Simulated {
         self.with(|state| state.dead())
     }
 
-    /// Number of changing operations so far.
+    /// Number of changing calls so far.
     pub fn steps(&self) -> u64 {
         self.with(|state| state.steps)
     }
 
-    /// The disk after mains are back: a new one, while old handles stay dead.
-    pub fn restart(&self, seed: u64) -> Self {
+    /// Number of reading calls and of names listed so far.
+    pub fn reads(&self) -> u64 {
+        self.with(|state| state.reads)
+    }
+
+    /// The steps that were syncs, of a file or of names.
+    pub fn syncs(&self) -> Vec<u64> {
+        self.with(|state| state.syncs.clone())
+    }
+
+    /// How many things a restart decides about.
+    pub fn uncertain(&self) -> usize {
         self.with(|state| {
-            let mut dice = Dice(seed);
-            let mut survived = State {
-                next_inode: state.next_inode,
-                ..State::default()
-            };
-            survived.durable_bytes = state.durable_bytes.clone();
-            for (inode, writes) in &state.writes {
-                let kept = dice.below(writes.len() as u64 + 1) as usize;
-                let bytes = survived.durable_bytes.entry(*inode).or_default();
-                for write in &writes[..kept] {
-                    apply(bytes, write);
-                }
-                if let Some(torn) = writes.get(kept) {
-                    apply(bytes, &tear(torn, &mut dice));
-                }
-            }
-            survived.durable_names = state.durable_names.clone();
+            state.changes.len()
+                + state
+                    .files
+                    .values()
+                    .map(|file| file.pending.len())
+                    .sum::<usize>()
+        })
+    }
+
+    /// How many of them are changes of names.
+    pub fn unsynced_names(&self) -> usize {
+        self.with(|state| state.changes.len())
+    }
+
+    /// The disk after mains are back, where the seed says what survived.
+    pub fn restart(&self, seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        self.restart_choosing(&mut || dice.below(2) == 1)
+    }
+
+    /// The disk after mains are back: a new one, while old handles stay dead. `survives` is asked once for each thing not
+    /// synced, names first.
+    pub fn restart_choosing(&self, survives: &mut dyn FnMut() -> bool) -> Self {
+        self.with(|state| {
+            let mut names = state.durable_names.clone();
             for change in &state.changes {
-                if dice.below(2) == 1 {
-                    assign(&mut survived.durable_names, change);
+                if survives() {
+                    assign(&mut names, change);
                 }
             }
-            survived.free_bytes = state.free_bytes;
-            survived.shown.clone_from(&state.shown);
-            Self(Arc::new(Mutex::new(survived)))
+            let mut files = BTreeMap::new();
+            for (number, file) in &state.files {
+                let mut content = file.durable.clone();
+                for write in &file.pending {
+                    if survives() {
+                        apply(&mut content, write);
+                    }
+                }
+                if names.values().any(|named| named == number) {
+                    let file = File {
+                        cached: content.clone(),
+                        durable: content,
+                        pending: Vec::new(),
+                    };
+                    files.insert(*number, file);
+                }
+            }
+            Self(Arc::new(Mutex::new(State {
+                files,
+                durable_names: names.clone(),
+                names,
+                next: state.next,
+                free_bytes: state.free_bytes,
+                shown: state.shown.clone(),
+                ..State::default()
+            })))
+        })
+    }
+
+    /// Tells two disks apart by what their calls see.
+    pub fn fingerprint(&self) -> u64 {
+        self.with(|state| {
+            let mut hasher = DefaultHasher::new();
+            for (name, number) in &state.names {
+                (name, &state.files[number].cached).hash(&mut hasher);
+            }
+            hasher.finish()
         })
     }
 
@@ -107,193 +203,300 @@ impl Simulated {
         self.with(|state| state.shown.clone())
     }
 
+    /// Rot: a durable file's bytes and record become what `rot` makes of them.
+    pub fn rot(&self, name: &str, rot: impl FnOnce(&mut Vec<u8>, &mut Option<Vec<u8>>)) {
+        self.with(|state| {
+            let number = state.names.get(name).copied();
+            if let Some(file) = number.and_then(|number| state.files.get_mut(&number)) {
+                rot(&mut file.durable.bytes, &mut file.durable.record);
+                file.cached = file.durable.clone();
+            }
+        });
+    }
+
+    /// Rot: a name is gone. All other names are durable then.
+    pub fn lose(&self, name: &str) {
+        self.with(|state| {
+            state.names.remove(name);
+            state.durable_names = state.names.clone();
+            state.changes.clear();
+        });
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl State {
-    fn names(&self) -> BTreeMap<String, Inode> {
-        let mut names = self.durable_names.clone();
-        self.changes
-            .iter()
-            .for_each(|change| assign(&mut names, change));
-        names
-    }
+/// What a step does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Whole,
+    /// Its effect may reach the disk, and the mains fail.
+    Cut,
+    Failing(Fault),
+}
 
-    fn inode(&self, name: &str) -> io::Result<Inode> {
-        self.names()
+impl State {
+    fn number(&self, name: &str) -> io::Result<Number> {
+        self.names
             .get(name)
             .copied()
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn bytes(&self, inode: Inode) -> Vec<u8> {
-        let mut bytes = self.durable_bytes.get(&inode).cloned().unwrap_or_default();
-        self.writes
-            .get(&inode)
-            .into_iter()
-            .flatten()
-            .for_each(|write| apply(&mut bytes, write));
-        bytes
+    fn file(&self, name: &str) -> io::Result<&File> {
+        let number = self.number(name)?;
+        self.files
+            .get(&number)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn dead(&self) -> bool {
         self.cut_at.is_some_and(|cut| self.steps > cut)
     }
 
-    /// Counts a step; `Err` if it fails, `Ok(true)` if the mains fail in it.
-    fn step(&mut self) -> io::Result<bool> {
+    fn read(&mut self, count: u64) -> io::Result<()> {
+        self.reads += count;
+        if self.dead() { Err(cut()) } else { Ok(()) }
+    }
+
+    /// Counts a step. A plain error is over with that.
+    fn step(&mut self) -> io::Result<Step> {
         if self.dead() {
-            return Err(io::Error::other("mains cut"));
+            return Err(cut());
+        }
+        if self.read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
         let this = self.steps;
         self.steps += 1;
-        match self.fail_at {
-            Some((step, kind)) if step == this => Err(kind.into()),
-            _ => Ok(self.cut_at == Some(this)),
+        match self.faults.get(&this) {
+            Some(Fault::Error(kind)) => Err((*kind).into()),
+            Some(Fault::ReadOnly) => {
+                self.read_only = true;
+                Err(io::ErrorKind::ReadOnlyFilesystem.into())
+            }
+            Some(fault) => Ok(Step::Failing(*fault)),
+            None if self.cut_at == Some(this) => Ok(Step::Cut),
+            None => Ok(Step::Whole),
         }
     }
 
-    fn alive(&self, cut: bool) -> io::Result<()> {
-        if cut {
-            Err(io::Error::other("mains cut"))
-        } else {
-            Ok(())
+    /// Changes names, as one change.
+    fn change(&mut self, change: Vec<Assignment>) -> io::Result<()> {
+        let step = self.step()?;
+        if matches!(step, Step::Failing(_)) {
+            return step.end();
+        }
+        assign(&mut self.names, &change);
+        self.changes.push(change);
+        step.end()
+    }
+
+    fn put(&mut self, number: Number, writes: impl IntoIterator<Item = Write>) {
+        let file = self.files.entry(number).or_default();
+        for write in writes {
+            apply(&mut file.cached, &write);
+            file.pending.push(write);
+        }
+    }
+}
+
+impl Step {
+    fn end(self) -> io::Result<()> {
+        match self {
+            Self::Whole => Ok(()),
+            Self::Cut => Err(cut()),
+            Self::Failing(Fault::Lie) => Ok(()),
+            Self::Failing(Fault::Short) => Err(io::ErrorKind::StorageFull.into()),
+            Self::Failing(_) => Err(io::Error::other("the disk failed")),
         }
     }
 }
 
 impl Disk for Simulated {
-    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+    fn each_file(&self, visit: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
         self.with(|state| {
-            state.alive(state.dead())?;
-            Ok(state
-                .names()
-                .iter()
-                .map(|(name, inode)| (name.clone(), state.bytes(*inode).len() as u64))
-                .collect())
+            state.read(state.names.len() as u64)?;
+            for (name, number) in &state.names {
+                let size = state
+                    .files
+                    .get(number)
+                    .map_or(0, |file| file.cached.bytes.len());
+                visit(name, size as u64);
+            }
+            Ok(())
         })
     }
 
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.with(|state| {
-            state.alive(state.dead())?;
-            Ok(state.bytes(state.inode(name)?))
+            state.read(1)?;
+            let bytes = &state.file(name)?.cached.bytes;
+            let rest = bytes.get(offset as usize..).unwrap_or_default();
+            let length = rest.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&rest[..length]);
+            Ok(length)
         })
     }
 
-    fn create(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fn record(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         self.with(|state| {
-            let cut = state.step()?;
-            let inode = state.next_inode;
-            state.next_inode += 1;
-            state.changes.push(vec![(name.to_owned(), Some(inode))]);
-            state
-                .writes
-                .entry(inode)
-                .or_default()
-                .push(Write::Whole(bytes.to_vec()));
-            state.alive(cut)
+            state.read(1)?;
+            Ok(state.file(name)?.cached.record.clone())
         })
     }
 
-    fn overwrite(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    fn create(&mut self, name: &str) -> io::Result<()> {
         self.with(|state| {
-            let cut = state.step()?;
-            let inode = state.inode(name)?;
-            state
-                .writes
-                .entry(inode)
-                .or_default()
-                .push(Write::At(offset as usize, bytes.to_vec()));
-            state.alive(cut)
+            if state.names.contains_key(name) {
+                return state.step()?.end();
+            }
+            let number = state.next;
+            state.next += 1;
+            state.files.insert(number, File::default());
+            state.change(vec![(name.to_owned(), Some(number))])
+        })
+    }
+
+    fn write(&mut self, name: &str, bytes: &[u8], record: &[u8; RECORD_BYTES]) -> io::Result<()> {
+        self.with(|state| {
+            let step = state.step()?;
+            let number = state.number(name)?;
+            let sectors: Vec<Write> = bytes
+                .chunks(SECTOR_BYTES)
+                .enumerate()
+                .map(|(place, bytes)| Write::Sector {
+                    at: place * SECTOR_BYTES,
+                    bytes: bytes.to_vec(),
+                })
+                .collect();
+            if let Step::Failing(_) = step {
+                let half = sectors.len().div_ceil(2);
+                state.put(number, sectors.into_iter().take(half));
+                return step.end();
+            }
+            state.put(number, sectors);
+            state.put(
+                number,
+                [Write::Length(bytes.len()), Write::Record(record.to_vec())],
+            );
+            step.end()
+        })
+    }
+
+    fn truncate(&mut self, name: &str, size_bytes: u64) -> io::Result<()> {
+        self.with(|state| {
+            let step = state.step()?;
+            if !matches!(step, Step::Failing(_)) {
+                let number = state.number(name)?;
+                state.put(number, [Write::Length(size_bytes as usize)]);
+            }
+            step.end()
         })
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
         self.with(|state| {
-            let cut = state.step()?;
-            state.alive(cut)?;
-            let inode = state.inode(name)?;
-            let bytes = state.bytes(inode);
-            state.durable_bytes.insert(inode, bytes);
-            state.writes.remove(&inode);
-            Ok(())
+            state.syncs.push(state.steps);
+            let step = state.step()?;
+            let number = state.number(name)?;
+            let Some(file) = state.files.get_mut(&number) else {
+                return Err(io::ErrorKind::NotFound.into());
+            };
+            match step {
+                Step::Whole => {
+                    for write in std::mem::take(&mut file.pending) {
+                        apply(&mut file.durable, &write);
+                    }
+                }
+                Step::Failing(Fault::DroppedPages(seed)) => {
+                    let mut dice = Dice(seed);
+                    for write in std::mem::take(&mut file.pending) {
+                        match write {
+                            Write::Sector { .. } if dice.below(2) == 1 => {
+                                apply(&mut file.durable, &write);
+                            }
+                            Write::Sector { .. } => {}
+                            write => file.pending.push(write),
+                        }
+                    }
+                }
+                _ => {}
+            }
+            step.end()
         })
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         self.with(|state| {
-            let cut = state.step()?;
-            let inode = state.inode(from)?;
-            let bytes = state.bytes(inode);
+            let number = state.number(from)?;
+            let bytes = state.file(from)?.cached.bytes.clone();
+            state.change(vec![(from.to_owned(), None), (to.to_owned(), Some(number))])?;
             state.shown.push((to.to_owned(), bytes));
-            state
-                .changes
-                .push(vec![(from.to_owned(), None), (to.to_owned(), Some(inode))]);
-            state.alive(cut)
+            Ok(())
         })
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
         self.with(|state| {
-            let cut = state.step()?;
-            state.inode(name)?;
-            state.changes.push(vec![(name.to_owned(), None)]);
-            state.alive(cut)
+            state.number(name)?;
+            state.change(vec![(name.to_owned(), None)])
         })
     }
 
     fn sync_names(&mut self) -> io::Result<()> {
         self.with(|state| {
-            let cut = state.step()?;
-            state.alive(cut)?;
-            state.durable_names = state.names();
-            state.changes.clear();
-            Ok(())
+            state.syncs.push(state.steps);
+            let step = state.step()?;
+            if step == Step::Whole {
+                for change in std::mem::take(&mut state.changes) {
+                    assign(&mut state.durable_names, &change);
+                }
+            }
+            step.end()
         })
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        self.with(|state| Ok(state.free_bytes.unwrap_or(u64::MAX)))
+        self.with(|state| {
+            state.read(1)?;
+            Ok(state.free_bytes.unwrap_or(u64::MAX))
+        })
     }
 }
 
-fn assign(names: &mut BTreeMap<String, Inode>, change: &[Assignment]) {
-    for (name, inode) in change {
-        match inode {
-            Some(inode) => names.insert(name.clone(), *inode),
+fn cut() -> io::Error {
+    io::Error::other("mains cut")
+}
+
+fn assign(names: &mut BTreeMap<String, Number>, change: &[Assignment]) {
+    for (name, number) in change {
+        match number {
+            Some(number) => names.insert(name.clone(), *number),
             None => names.remove(name),
         };
     }
 }
 
-fn apply(bytes: &mut Vec<u8>, write: &Write) {
+fn apply(content: &mut Content, write: &Write) {
     match write {
-        Write::Whole(whole) => bytes.clone_from(whole),
-        Write::At(offset, part) => {
-            bytes.resize(bytes.len().max(offset + part.len()), 0);
-            bytes[*offset..offset + part.len()].copy_from_slice(part);
+        Write::Sector { at, bytes } => {
+            let end = at + bytes.len();
+            content.bytes.resize(content.bytes.len().max(end), 0);
+            content.bytes[*at..end].copy_from_slice(bytes);
         }
-    }
-}
-
-fn tear(write: &Write, dice: &mut Dice) -> Write {
-    let cut = |bytes: &[u8], dice: &mut Dice| {
-        bytes[..dice.below(bytes.len() as u64 + 1) as usize].to_vec()
-    };
-    match write {
-        Write::Whole(bytes) => Write::Whole(cut(bytes, dice)),
-        Write::At(offset, bytes) => Write::At(*offset, cut(bytes, dice)),
+        Write::Length(length) => content.bytes.resize(*length, 0),
+        Write::Record(record) => content.record = Some(record.clone()),
     }
 }
 
 /// SplitMix64: the seed alone decides what survives.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

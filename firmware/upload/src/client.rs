@@ -6,6 +6,7 @@
 //!    [`CHUNK_LIMIT`]; and the kernel ends a connection whose bytes nobody acknowledged for [`UNACKNOWLEDGED_LIMIT`].
 //! 3. A connection on which anything went wrong is not used again.
 
+use crate::ceiling::{PacedBody, Pacer};
 use crate::fault::{Advice, UploadError};
 use crate::receipt::{Receipt, UnverifiedReceipt, verify_receipt};
 use crate::tls_key::sha256;
@@ -14,7 +15,7 @@ use crate::tus;
 use aws_lc_rs::digest;
 use bundle::BundleName;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, LOCATION};
@@ -26,10 +27,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -131,11 +134,32 @@ pub struct Client {
     /// Addresses of unfinished uploads. A server of ours names the same one again after a restart.
     locations: BTreeMap<BundleName, String>,
     chunk_bytes: u64,
+    pacer: Option<Pacer>,
+}
+
+/// Whether to go on, asked before each chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    GoOn,
+    Pause,
 }
 
 struct Connection {
-    requests: SendRequest<Full<Bytes>>,
+    requests: SendRequest<PacedBody>,
     driver: JoinHandle<hyper::Result<()>>,
+}
+
+impl Connection {
+    async fn over<S>(stream: S) -> hyper::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (requests, driver) = http1::handshake(TokioIo::new(stream)).await?;
+        Ok(Self {
+            requests,
+            driver: tokio::spawn(driver),
+        })
+    }
 }
 
 impl Drop for Connection {
@@ -151,12 +175,21 @@ impl Client {
             connection: None,
             locations: BTreeMap::new(),
             chunk_bytes: CHUNK_BYTES,
+            pacer: None,
         }
     }
 
     /// Another chunk size than [`CHUNK_BYTES`].
     pub fn with_chunk_bytes(mut self, chunk_bytes: u64) -> Self {
         self.chunk_bytes = chunk_bytes;
+        self
+    }
+
+    /// With a ceiling on the bytes of bundles a second, over all that this client sends.
+    pub fn with_ceiling(mut self, bytes_per_second: NonZeroU32) -> Self {
+        let pacer = Pacer::new(bytes_per_second);
+        self.chunk_bytes = self.chunk_bytes.min(pacer.chunk_bytes);
+        self.pacer = Some(pacer);
         self
     }
 
@@ -168,13 +201,32 @@ impl Client {
         tls: &dyn Fn() -> Result<ClientConfig, crate::TlsFault>,
         mut progress: impl FnMut(u64),
     ) -> Result<Delivered, UploadError> {
-        let result = self.attempt(bundle, tls, &mut progress).await;
+        let go_on = |offset| {
+            progress(offset);
+            Course::GoOn
+        };
+        self.deliver_while(bundle, tls, go_on).await
+    }
+
+    /// As [`deliver`](Self::deliver), and `course` says before each chunk whether it is to be sent. A pause ends the
+    /// attempt with [`UploadError::Paused`] between two chunks; the next attempt goes on there.
+    pub async fn deliver_while(
+        &mut self,
+        bundle: &Bundle,
+        tls: &dyn Fn() -> Result<ClientConfig, crate::TlsFault>,
+        mut course: impl FnMut(u64) -> Course,
+    ) -> Result<Delivered, UploadError> {
+        let result = self.attempt(bundle, tls, &mut course).await;
         match &result {
             Ok(_) => {
                 self.locations.remove(&bundle.name);
             }
             Err(error) => {
-                if !matches!(error, UploadError::Answer(_) | UploadError::Receipt(_)) {
+                let whole = matches!(
+                    error,
+                    UploadError::Answer(_) | UploadError::Receipt(_) | UploadError::Paused { .. }
+                );
+                if !whole {
                     self.connection = None;
                 }
                 if error.advice() != Advice::Retry {
@@ -183,6 +235,17 @@ impl Client {
             }
         }
         result
+    }
+
+    /// A client whose first connection is this one, without TLS: a fuzz target plays the server on the other side.
+    #[cfg(feature = "plain")]
+    pub async fn on<S>(target: Target, stream: S) -> hyper::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut client = Self::new(target);
+        client.connection = Some(Connection::over(stream).await?);
+        Ok(client)
     }
 
     /// Closes the connection, if there is one.
@@ -194,7 +257,7 @@ impl Client {
         &mut self,
         bundle: &Bundle,
         tls: &dyn Fn() -> Result<ClientConfig, crate::TlsFault>,
-        progress: &mut dyn FnMut(u64),
+        course: &mut dyn FnMut(u64) -> Course,
     ) -> Result<Delivered, UploadError> {
         let acknowledgement = match self.target.receipts {
             Receipts::Signed(_) => Acknowledgement::Receipt,
@@ -212,14 +275,17 @@ impl Client {
                     (self.ask(location, tls).await?, Bytes::new())
                 }
                 Step::Send { location, from, to } => {
-                    progress(*from);
+                    if course(*from) == Course::Pause {
+                        return Err(UploadError::Paused { at: *from });
+                    }
                     (
                         self.send(bundle, location, *from, *to, tls).await?,
                         Bytes::new(),
                     )
                 }
                 Step::FetchReceipt { location } => {
-                    progress(bundle.size);
+                    // Every byte is there; only its receipt is fetched.
+                    course(bundle.size);
                     self.fetch_receipt(location, tls).await?
                 }
                 Step::Complete => break,
@@ -359,7 +425,7 @@ impl Client {
         }
     }
 
-    fn request(&self, question: Question<'_>) -> Result<Request<Full<Bytes>>, UploadError> {
+    fn request(&self, question: Question<'_>) -> Result<Request<PacedBody>, UploadError> {
         let mut request = Request::builder()
             .method(question.method)
             .uri(path_of(question.path))
@@ -371,7 +437,8 @@ impl Client {
         for (name, value) in question.headers {
             request = request.header(*name, value);
         }
-        request.body(Full::new(question.body)).map_err(|_| {
+        let body = PacedBody::new(question.body, self.pacer.clone());
+        request.body(body).map_err(|_| {
             // Only a Location that is no path can bring this about: everything else is ours.
             UploadError::Answer(crate::transfer::Refusal::Incomplete {
                 during: "the announcement of the bundle",
@@ -402,13 +469,9 @@ impl Client {
             .await
             .map_err(|_| UploadError::Timeout { during: HANDSHAKE })?
             .map_err(|error| UploadError::from_exchange(HANDSHAKE, Box::new(error)))?;
-        let (requests, driver) = http1::handshake(TokioIo::new(stream))
+        Connection::over(stream)
             .await
-            .map_err(|error| UploadError::from_exchange(HANDSHAKE, Box::new(error)))?;
-        Ok(Connection {
-            requests,
-            driver: tokio::spawn(driver),
-        })
+            .map_err(|error| UploadError::from_exchange(HANDSHAKE, Box::new(error)))
     }
 }
 

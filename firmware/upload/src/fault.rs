@@ -42,6 +42,13 @@ pub enum CertificateFault {
     StaleRevocationList,
     RevocationUnknown,
     BadRevocationList,
+    /// Its extended key usage is that of another end.
+    WrongPurpose,
+    /// Its key usage does not allow the handshake signature.
+    NoSignatures,
+    WeakKey,
+    /// An authority's own certificate, a self-signed one among them.
+    Authority,
     Other(CertificateError),
 }
 
@@ -59,24 +66,61 @@ impl CertificateFault {
                 Self::StaleRevocationList
             }
             E::UnknownRevocationStatus => Self::RevocationUnknown,
+            E::InvalidPurpose | E::InvalidPurposeContext { .. } => Self::WrongPurpose,
+            E::Other(other) => {
+                Self::from_other(other).unwrap_or_else(|| Self::Other(error.clone()))
+            }
             other => Self::Other(other.clone()),
+        }
+    }
+
+    /// What our own verifier found, and what rustls has no variant for.
+    fn from_other(other: &rustls::OtherError) -> Option<Self> {
+        if let Some(own) = other.0.downcast_ref::<Self>() {
+            return Some(own.clone());
+        }
+        match other.0.downcast_ref::<webpki::Error>()? {
+            webpki::Error::CaUsedAsEndEntity => Some(Self::Authority),
+            _ => None,
         }
     }
 }
 
+impl Error for CertificateFault {}
+
 impl fmt::Display for CertificateFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnknownIssuer => "unknown issuer: not signed by the configured authority",
-            Self::WrongName => "wrong name: not valid for the configured name",
-            Self::Revoked => "revoked",
-            Self::Expired => "expired, or the clock is wrong",
-            Self::NotYetValid => "not yet valid, or the clock is wrong",
+            Self::UnknownIssuer => {
+                "unknown issuer: not signed by the configured authority; have one issued by that authority"
+            }
+            Self::WrongName => {
+                "wrong name: not valid for the configured name; correct that, or have one issued for it"
+            }
+            Self::Revoked => "revoked; have a new one issued",
+            Self::Expired => "expired, or the clock is wrong; look at the clock, then have a new one issued",
+            Self::NotYetValid => "not yet valid, or the clock is wrong; look at the clock",
             Self::StaleRevocationList => {
                 "the revocation list is past its next update; install a newer one"
             }
-            Self::RevocationUnknown => "the revocation list does not cover its issuer",
-            Self::BadRevocationList => "the revocation list is not the configured authority's",
+            Self::RevocationUnknown => {
+                "the revocation list does not cover its issuer; install one of each authority in its chain"
+            }
+            Self::BadRevocationList => {
+                "the revocation list is not the configured authority's; install that authority's"
+            }
+            Self::WrongPurpose => {
+                "not made for this purpose; have one issued for authentication of its end, server or client"
+            }
+            Self::NoSignatures => {
+                "its key usage does not allow signatures; have one issued with digitalSignature"
+            }
+            Self::WeakKey => {
+                "its key is too weak; have one issued for P-256, or for RSA of 2048 bits or more"
+            }
+            Self::Authority => {
+                "it is an authority's own; have one issued by the configured authority for this end"
+            }
             Self::Other(error) => return write!(f, "{error}"),
         })
     }
@@ -114,6 +158,10 @@ pub enum UploadError {
     },
     Timeout {
         during: &'static str,
+    },
+    /// The caller wished to stop between two chunks.
+    Paused {
+        at: u64,
     },
     /// The server answered, but not as hoped.
     Answer(Refusal),
@@ -159,6 +207,7 @@ impl fmt::Display for UploadError {
             Self::Signing(message) => write!(f, "cannot prove this box's identity: {}", message.0),
             Self::CutOff { during, .. } => write!(f, "the connection was cut off during {during}"),
             Self::Timeout { during } => write!(f, "the server took too long over {during}"),
+            Self::Paused { at } => write!(f, "paused at byte {at}, from which it will go on"),
             Self::Answer(refusal) => write!(f, "{refusal}"),
             Self::AnswerTooLong { during } => write!(f, "the answer to {during} is too long"),
             Self::Receipt(fault) => write!(f, "{fault}"),
@@ -190,7 +239,7 @@ impl UploadError {
             Self::Handshake { .. } | Self::AnswerTooLong { .. } => Advice::Stop,
             Self::Receipt(_) | Self::ReadBundle { .. } => Advice::Stop,
             Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::Signing(_) => Advice::Retry,
-            Self::CutOff { .. } | Self::Timeout { .. } => Advice::Retry,
+            Self::CutOff { .. } | Self::Timeout { .. } | Self::Paused { .. } => Advice::Retry,
             Self::Answer(refusal) => refusal.advice(),
         }
     }
@@ -270,12 +319,24 @@ fn find_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
 fn alert_words(alert: AlertDescription) -> &'static str {
     use AlertDescription as Alert;
     match alert {
-        Alert::CertificateRevoked => "revoked",
-        Alert::CertificateExpired => "expired, or one of the clocks is wrong",
-        Alert::UnknownCA => "unknown issuer, or the server's revocation list is stale",
-        Alert::CertificateRequired => "none was presented",
-        Alert::UnsupportedCertificate => "not made for this purpose",
-        Alert::DecryptError => "its signature does not fit",
-        _ => "no reason given",
+        Alert::CertificateRevoked => "revoked; have a new one issued",
+        Alert::CertificateExpired => {
+            "expired or not yet valid, or one of the clocks is wrong; look at both, then have a new one issued"
+        }
+        Alert::UnknownCA => {
+            "unknown issuer, or the server's revocation list is stale or lacks it; the receiver's log says which"
+        }
+        Alert::CertificateRequired => "none was presented; look at the certificate of [upload]",
+        Alert::UnsupportedCertificate => {
+            "not made for this purpose; have one issued for client authentication"
+        }
+        Alert::DecryptError => {
+            "a signature in it or by its key does not fit; look at certificate and key of [upload]"
+        }
+        Alert::CertificateUnknown => {
+            "its key, its use or the server's revocation list is not as it must be; the receiver's log says which"
+        }
+        Alert::BadCertificate => "its name or form is wrong; the receiver's log says which",
+        _ => "no reason given; the receiver's log may have one",
     }
 }

@@ -17,15 +17,17 @@
 
 #![forbid(unsafe_code)]
 
+mod ceiling;
 pub mod client;
 pub mod fault;
 pub mod receipt;
 pub mod tls;
 mod tls_key;
+mod tls_verify;
 pub mod transfer;
 pub mod tus;
 
-pub use client::{Bundle, Client, Delivered, Target};
+pub use client::{Bundle, Client, Course, Delivered, Target};
 pub use fault::{Advice, CertificateFault, Scope, UploadError};
 pub use receipt::{Receipt, ReceiptFault, UnverifiedReceipt, verify_receipt};
 pub use rustls::ClientConfig;

@@ -10,10 +10,6 @@
 use crate::tus::{hex, parse_digest};
 use bundle::signed::{self, Placement, SignedError, SigningError, UnverifiedSigned};
 use bundle::{BundleName, Signer};
-use cms::cert::CertificateChoices;
-use cms::content_info::{CmsVersion, ContentInfo};
-use cms::signed_data::SignedData;
-use der::Decode;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use x509_cert::Certificate;
@@ -57,8 +53,6 @@ impl Receipt {
 #[derive(Debug)]
 pub enum ReceiptFault {
     Signature(SignedError),
-    /// A part that the signature does not cover has another value than the only one that we make.
-    Frame(&'static str),
     /// Signed, but not a receipt: the JSON inside is none of ours.
     NoStatement,
     /// A receipt for something else.
@@ -80,7 +74,6 @@ impl fmt::Display for ReceiptFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signature(_) => write!(f, "the receipt is not signed by the configured receiver"),
-            Self::Frame(part) => write!(f, "the receipt has an unexpected {part}"),
             Self::NoStatement => write!(
                 f,
                 "the receipt does not state bundle, size, digest and time"
@@ -121,7 +114,7 @@ pub fn verify_receipt(
     size_bytes: u64,
     sha256: &[u8; 32],
 ) -> Result<Receipt, ReceiptFault> {
-    let content = content(&claim.0, receiver)?;
+    let content = content(&claim.0, receiver).map_err(ReceiptFault::Signature)?;
     let statement: Statement =
         serde_json::from_slice(&content).map_err(|_| ReceiptFault::NoStatement)?;
     if statement.bundle != bundle.to_string() {
@@ -148,45 +141,10 @@ pub fn verify_receipt(
     })
 }
 
-/// The signed JSON, after every bit of the message was checked.
-fn content(der: &[u8], receiver: &Certificate) -> Result<Vec<u8>, ReceiptFault> {
-    let message = UnverifiedSigned::parse(der).map_err(ReceiptFault::Signature)?;
-    let content = message
-        .verify_attached(receiver)
-        .map_err(ReceiptFault::Signature)?;
-    check_frame(der, receiver)?;
-    Ok(content.to_vec())
-}
-
-/// Checks what the signature does not cover, so that a receipt with any bit changed is refused, not only one whose
-/// change matters today.
-fn check_frame(der: &[u8], receiver: &Certificate) -> Result<(), ReceiptFault> {
-    let form = |source| ReceiptFault::Signature(SignedError::Form(source));
-    let outer = ContentInfo::from_der(der).map_err(form)?;
-    let message: SignedData = outer.content.decode_as().map_err(form)?;
-    let signers = message.signer_infos.0.as_slice();
-    if message.version != CmsVersion::V1
-        || signers
-            .iter()
-            .any(|signer| signer.version != CmsVersion::V1)
-    {
-        return Err(ReceiptFault::Frame("version"));
-    }
-    match message.certificates.as_ref().map(|set| set.0.as_slice()) {
-        Some([CertificateChoices::Certificate(one)]) if one == receiver => {}
-        _ => return Err(ReceiptFault::Frame("set of certificates")),
-    }
-    let mut algorithms = signers
-        .iter()
-        .flat_map(|signer| [&signer.digest_alg, &signer.signature_algorithm]);
-    let digests = message.digest_algorithms.as_slice();
-    if algorithms.any(|algorithm| algorithm.parameters.is_some()) {
-        return Err(ReceiptFault::Frame("parameter"));
-    }
-    if !matches!((digests, signers), ([stated], [signer]) if *stated == signer.digest_alg) {
-        return Err(ReceiptFault::Frame("set of digest algorithms"));
-    }
-    Ok(())
+/// The signed JSON. `bundle::signed` leaves no bit of the message unchecked.
+fn content(der: &[u8], receiver: &Certificate) -> Result<Vec<u8>, SignedError> {
+    let message = UnverifiedSigned::parse(der)?;
+    Ok(message.verify_attached(receiver)?.to_vec())
 }
 
 /// Makes a receipt: the receiver's side.

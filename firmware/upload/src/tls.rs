@@ -4,11 +4,14 @@
 //! 1. TLS 1.3 with X25519MLKEM768 preferred. [`TlsProfile::Compat`] adds TLS 1.2 with ECDHE-ECDSA and AEAD, no more.
 //! 2. A peer's certificate chain is checked against the revocation list at every handshake; a list that is absent or
 //!    past its next update refuses everyone. rustls does neither by default.
-//! 3. No session is resumed: a resumed session would skip the check of the certificate.
+//! 3. No session is resumed: a resumed session would skip the check of the certificate. So there are no tickets and no
+//!    early data either.
+//! 4. TLS 1.2 binds its keys to the whole handshake (extended master secret, RFC 7627), and is not renegotiated.
 //!
 //! Trusted: the files of the site configuration, or of the receiver's command line. Clock: the system's.
 
 use crate::tls_key::TlsKey;
+use crate::tls_verify::Strict;
 use bundle::Signer;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -231,9 +234,12 @@ pub fn client_config(
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .map_err(|source| TlsFault::Setup { source })?
-        .with_webpki_verifier(verifier)
+        // "Dangerous" is what rustls calls every verifier but its own; ours adds refusals to it.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Strict(verifier)))
         .with_client_cert_resolver(identity.resolver());
     config.resumption = Resumption::disabled();
+    config.require_ems = true;
     Ok(config)
 }
 
@@ -253,9 +259,10 @@ pub fn server_config(
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .map_err(|source| TlsFault::Setup { source })?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(Arc::new(Strict(verifier)))
         .with_cert_resolver(identity.resolver());
     config.send_tls13_tickets = 0;
+    config.require_ems = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
 }

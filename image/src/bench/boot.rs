@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::commission;
 use super::virtual_machine::{self, MEMORY_MIB, Start};
-use super::{Comparison, Figure, Side};
+use super::{Aim, Better, Comparison, Figure, Side};
 use crate::cache::Cache;
 use crate::image::Image;
 use crate::machine::Machine;
@@ -72,7 +72,8 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
     let figures = vec![
         Figure {
             name: "seconds to readiness",
-            aim: Some(6.0),
+            aim: Some(Aim::AtMost(6.0)),
+            better: Better::Smaller,
             ours: Side {
                 unit: "s",
                 samples: ours.seconds,
@@ -88,13 +89,15 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
         Figure {
             name: "seconds through firmware",
             aim: None,
+            better: Better::Smaller,
             ours: firmware,
             peer: None,
             notes: Vec::new(),
         },
         Figure {
             name: "memory in use",
-            aim: Some(160.0),
+            aim: Some(Aim::AtMost(160.0)),
+            better: Better::Smaller,
             ours: Side {
                 unit: "MiB",
                 samples: ours.memory_mib,
@@ -109,7 +112,8 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
         },
         Figure {
             name: "boot file",
-            aim: Some(20.0),
+            aim: Some(Aim::AtMost(20.0)),
+            better: Better::Smaller,
             ours: one(
                 "MiB",
                 fs::metadata(&image.efi)?.len() as f64 / MIB,
@@ -125,6 +129,7 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
         Figure {
             name: "root file system",
             aim: None,
+            better: Better::Smaller,
             ours: one("MiB", image.root_bytes as f64 / MIB, "files of rootfs.tsv"),
             peer: Some(one(
                 "MiB",
@@ -135,7 +140,8 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
         },
         Figure {
             name: "executables",
-            aim: Some(5.0),
+            aim: Some(Aim::AtMost(5.0)),
+            better: Better::Smaller,
             ours: one(
                 "files",
                 image.executables.len() as f64,
@@ -154,7 +160,8 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
         },
         Figure {
             name: "shared libraries",
-            aim: Some(0.0),
+            aim: Some(Aim::AtMost(0.0)),
+            better: Better::Smaller,
             ours: one(
                 "files",
                 shared_libraries(&image)? as f64,

@@ -1,14 +1,16 @@
 //! `cargo xtask bench NAME`: a figure of ours beside a peer's, in the same run on the same machine.
 //!
 //! 1. Both sides are measured by the same rule with the same program; the rule is in the report.
-//! 2. `ratio` is better when larger: the peer's median over ours where small is good.
+//! 2. `ratio` is better when larger: the peer's median over ours where small is good, ours over the peer's where large is.
 //! 3. A run that fails is a failure of the command, never a missing sample.
 
 mod boot;
 mod commission;
+mod native;
 mod virtual_machine;
 
 use std::error::Error;
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 
@@ -17,25 +19,39 @@ use serde_json::{Value, json};
 use crate::cache::Cache;
 use crate::{Outcome, host, image, laboratory, step};
 
-pub const HELP: &str = "\
-cargo xtask bench NAME
+type Measure = fn(&Cache) -> Result<Comparison, Box<dyn Error>>;
 
-  boot   size, memory and time to readiness of the image, beside a stock Debian 13
-Prints a table and writes target/bench/NAME.json.
-";
+/// Measurement by name, with what it compares.
+const MEASUREMENTS: &[(&str, &str, Measure)] = &[(
+    "boot",
+    "size, memory and time to readiness of the image, beside a stock Debian 13",
+    boot::measure,
+)];
 
-/// Whether there is a measurement of that name.
-pub fn is_known(name: &str) -> bool {
-    name == "boot"
+/// What can be measured.
+pub fn help() -> String {
+    let mut text = "cargo xtask bench NAME\n\n".to_owned();
+    for (name, what, _) in MEASUREMENTS {
+        text.push_str(&format!("  {name:<14}{what}\n"));
+    }
+    text + "Prints a table and writes target/bench/NAME.json.\n"
+}
+
+/// The measurement of that name.
+pub fn named(name: &str) -> Option<Measure> {
+    MEASUREMENTS
+        .iter()
+        .find(|(known, ..)| *known == name)
+        .map(|(.., measure)| *measure)
 }
 
 /// Runs the measurement and reports it.
-pub fn run(cache: &Cache, _name: &str) -> Result<Outcome, Box<dyn Error>> {
+pub fn run(cache: &Cache, measure: Measure) -> Result<Outcome, Box<dyn Error>> {
     host::ensure(cache)?;
     if let Some(status) = laboratory::restart_with_machine(cache)? {
         return Ok(Outcome::from(status));
     }
-    let comparison = boot::measure(cache)?;
+    let comparison = measure(cache)?;
     comparison.print();
     let path = comparison.write()?;
     step::say("bench", &path.display().to_string());
@@ -76,10 +92,36 @@ impl Side {
     }
 }
 
-/// One figure; where it has an aim, at most that much.
+/// What a figure should reach.
+#[derive(Clone, Copy, Debug)]
+pub enum Aim {
+    /// Our median is at most this, in our unit.
+    AtMost(f64),
+    /// The ratio of the medians is at least this.
+    Ratio(f64),
+}
+
+impl fmt::Display for Aim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Aim::AtMost(most) => write!(f, "<= {most:.2}"),
+            Aim::Ratio(least) => write!(f, "{least:.2} x"),
+        }
+    }
+}
+
+/// Which samples are good: times and sizes are when small, rates when large.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Better {
+    Smaller,
+    Larger,
+}
+
+/// One figure.
 pub struct Figure {
     pub name: &'static str,
-    pub aim: Option<f64>,
+    pub aim: Option<Aim>,
+    pub better: Better,
     pub ours: Side,
     pub peer: Option<Side>,
     /// What stands behind the figure, one by one.
@@ -89,17 +131,25 @@ pub struct Figure {
 impl Figure {
     /// None without a peer, and where ours is nothing at all.
     fn ratio(&self) -> Option<f64> {
-        let peer = self.peer.as_ref()?.median();
-        Some(peer / self.ours.median()).filter(|ratio| ratio.is_finite())
+        let (ours, peer) = (self.ours.median(), self.peer.as_ref()?.median());
+        let ratio = match self.better {
+            Better::Smaller => peer / ours,
+            Better::Larger => ours / peer,
+        };
+        Some(ratio).filter(|ratio| ratio.is_finite())
     }
 
     fn reached(&self) -> bool {
-        self.aim.is_none_or(|aim| self.ours.median() <= aim)
+        match self.aim {
+            None => true,
+            Some(Aim::AtMost(most)) => self.ours.median() <= most,
+            Some(Aim::Ratio(least)) => self.ratio().is_some_and(|ratio| ratio >= least),
+        }
     }
 
     fn json(&self) -> Value {
         json!({
-            "name": self.name, "aim": self.aim, "ratio": self.ratio(), "reached": self.reached(),
+            "name": self.name, "aim": self.aim.map(|aim| aim.to_string()), "ratio": self.ratio(), "reached": self.reached(),
             "ours": self.ours.json(), "peer": self.peer.as_ref().map(Side::json),
             "notes": self.notes,
         })
@@ -122,7 +172,7 @@ impl Comparison {
     fn print(&self) {
         println!(
             "{:<28} {:>12} {:>12} {:>12} {:>8}  unit",
-            "figure", "ours", "aim, max", "peer", "ratio"
+            "figure", "ours", "aim", "peer", "ratio"
         );
         for figure in &self.figures {
             let number =
@@ -132,7 +182,7 @@ impl Comparison {
                 "{:<28} {:>12} {:>12} {:>12} {:>8}  {}{}",
                 figure.name,
                 number(Some(figure.ours.median())),
-                number(figure.aim),
+                figure.aim.map_or("-".to_owned(), |aim| aim.to_string()),
                 number(peer),
                 number(figure.ratio()),
                 figure.ours.unit,
@@ -176,7 +226,8 @@ mod tests {
     fn a_figure_twice_as_small_as_the_peers_has_ratio_two() {
         let figure = Figure {
             name: "time",
-            aim: Some(2.0),
+            aim: Some(Aim::AtMost(2.0)),
+            better: Better::Smaller,
             ours: side(&[3.0, 1.0, 2.0]),
             peer: Some(side(&[4.0])),
             notes: Vec::new(),
@@ -186,10 +237,27 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_twice_the_peers_has_ratio_two() {
+        let mut figure = Figure {
+            name: "rate",
+            aim: Some(Aim::Ratio(2.0)),
+            better: Better::Larger,
+            ours: side(&[4.0]),
+            peer: Some(side(&[2.0])),
+            notes: Vec::new(),
+        };
+        assert_eq!(figure.ratio(), Some(2.0));
+        assert!(figure.reached());
+        figure.better = Better::Smaller;
+        assert!(!figure.reached());
+    }
+
+    #[test]
     fn nothing_at_all_has_no_ratio() {
         let figure = Figure {
             name: "files",
-            aim: Some(0.0),
+            aim: Some(Aim::AtMost(0.0)),
+            better: Better::Smaller,
             ours: side(&[0.0]),
             peer: Some(side(&[4.0])),
             notes: Vec::new(),
@@ -202,7 +270,8 @@ mod tests {
     fn an_aim_is_missed_by_the_median_not_by_one_run() {
         let figure = Figure {
             name: "time",
-            aim: Some(2.0),
+            aim: Some(Aim::AtMost(2.0)),
+            better: Better::Smaller,
             ours: side(&[1.0, 2.0, 9.0]),
             peer: None,
             notes: Vec::new(),
@@ -210,7 +279,8 @@ mod tests {
         assert!(figure.reached());
         let figure = Figure {
             name: "time",
-            aim: Some(1.9),
+            aim: Some(Aim::AtMost(1.9)),
+            better: Better::Smaller,
             ours: side(&[1.0, 2.0, 9.0]),
             peer: None,
             notes: Vec::new(),

@@ -11,6 +11,11 @@ const COMMANDS: &[(&str, &str, Command)] = &[
         datacentre::ca::main(arguments)
     }),
     (
+        "load",
+        "measures a receiver under the load of many boxes",
+        |arguments| datacentre::load::main(arguments),
+    ),
+    (
         "open",
         "opens bundles and restores the hospital's store",
         |arguments| datacentre::open::main(arguments),

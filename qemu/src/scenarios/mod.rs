@@ -22,6 +22,8 @@ use crate::rig::{Lab, LabError, Setting};
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 /// How long a scenario may take its time.
@@ -49,12 +51,8 @@ struct Scenario {
     story: Story,
 }
 
+/// The longest first, so that none of them runs alone at the end.
 const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "delivers",
-        claim: "every file arrives byte for byte, once, and so do changes",
-        story: delivers::story,
-    },
     Scenario {
         name: "outside-interface",
         claim: "only key exchange and ESP to the peer leave the box, and without a tunnel only key exchange",
@@ -64,6 +62,16 @@ const SCENARIOS: &[Scenario] = &[
         name: "mains-cuts",
         claim: "mains cuts at any instant lose and duplicate nothing",
         story: mains_cuts::story,
+    },
+    Scenario {
+        name: "share-vanishes",
+        claim: "a share that vanishes is not read as deletions, and is taken again once it returns",
+        story: share_vanishes::story,
+    },
+    Scenario {
+        name: "delivers",
+        claim: "every file arrives byte for byte, once, and so do changes",
+        story: delivers::story,
     },
     Scenario {
         name: "wrong-peer-certificate",
@@ -96,11 +104,6 @@ const SCENARIOS: &[Scenario] = &[
         story: missing_share::story,
     },
     Scenario {
-        name: "share-vanishes",
-        claim: "a share that vanishes is not read as deletions, and is taken again once it returns",
-        story: share_vanishes::story,
-    },
-    Scenario {
         name: "usb-refused",
         claim: "what is plugged into USB is refused and reported",
         story: usb_refused::story,
@@ -131,44 +134,63 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Runs the scenarios whose names contain the filter. The caller closes with the count, which may hold tests of its own.
+/// Scenarios at a time. Much of a story is waiting (for retries, back-off, a server that does not answer), and each lab has
+/// networks, sockets and disks of its own.
+const AT_A_TIME: usize = 2;
+
+/// Runs the scenarios whose names contain the filter, each thread taking the next one that is left. The caller closes with
+/// the count, which may hold tests of its own.
 pub fn run(filter: Option<&str>, inputs: &Inputs, depth: Depth) -> Tally {
-    let mut tally = Tally::default();
     println!(
         "virtual machines run under {}; logs are in {}",
         accel::best(),
         inputs.target.join("lab").display()
     );
-    for scenario in SCENARIOS
-        .iter()
-        .filter(|scenario| filter.is_none_or(|text| scenario.name.contains(text)))
-    {
-        let Scenario { name, claim, story } = scenario;
-        println!("{name}: {claim}");
-        let begun = Instant::now();
-        let outcome = story(inputs, depth);
-        let seconds = begun.elapsed().as_secs();
-        match outcome {
-            Ok(Outcome::Passed) => {
-                tally.passed += 1;
-                remove_disks(&inputs.target.join("lab").join(name));
-                println!("{name}: passed in {seconds} s");
-            }
-            Ok(Outcome::Skipped(reason)) => {
-                tally.skipped += 1;
-                println!("{name}: skipped: {reason}");
-            }
-            Err(error) => {
-                tally.failed += 1;
-                println!("{name}: FAILED after {seconds} s: {}", chain(&error));
-                println!(
-                    "{name}: see {}",
-                    inputs.target.join("lab").join(name).display()
-                );
-            }
+    let left = Mutex::new(
+        SCENARIOS
+            .iter()
+            .filter(|scenario| filter.is_none_or(|text| scenario.name.contains(text))),
+    );
+    let tally = Mutex::new(Tally::default());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                while let Some(scenario) = next() {
+                    let outcome = tell(scenario, inputs, depth);
+                    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    match outcome {
+                        Ok(Outcome::Passed) => tally.passed += 1,
+                        Ok(Outcome::Skipped(_)) => tally.skipped += 1,
+                        Err(_) => tally.failed += 1,
+                    }
+                }
+            });
+        }
+    });
+    tally.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs one scenario and tells how it ended.
+fn tell(scenario: &Scenario, inputs: &Inputs, depth: Depth) -> Result<Outcome, LabError> {
+    let Scenario { name, claim, story } = scenario;
+    println!("{name}: {claim}");
+    let begun = Instant::now();
+    let outcome = story(inputs, depth);
+    let seconds = begun.elapsed().as_secs();
+    let logs = inputs.target.join("lab").join(name);
+    match &outcome {
+        Ok(Outcome::Passed) => {
+            remove_disks(&logs);
+            println!("{name}: passed in {seconds} s");
+        }
+        Ok(Outcome::Skipped(reason)) => println!("{name}: skipped: {reason}"),
+        Err(error) => {
+            println!("{name}: FAILED after {seconds} s: {}", chain(error));
+            println!("{name}: see {}", logs.display());
         }
     }
-    tally
+    outcome
 }
 
 /// Disk images are of no use once all was well, and large.

@@ -8,6 +8,7 @@ use bundle::{LocalSigner, NamedEvent, Opener, Recipient, Sealer, Trust, Unverifi
 use collector::roles::intake::collection::{Intake, Settings, Shared};
 use collector::roles::intake::error::IntakeError;
 use collector::roles::intake::receipts::{Rule, process};
+use collector::roles::intake::pacing::Pacing;
 use collector::roles::intake::share::MountRule;
 use collector::roles::intake::world::{Step, Stopped, World};
 use datacentre::{ca, open};
@@ -477,6 +478,7 @@ impl Lab {
             mount_rule: MountRule::AnyFolder,
             sources,
             quiet: QUIET,
+            pacing: Pacing::eager(),
         };
         let catalogue = self.folder.path().join("catalogue.sqlite");
         Intake::open(self.outside.clone(), settings, &catalogue, shared, sealer())

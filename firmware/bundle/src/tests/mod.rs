@@ -1,9 +1,9 @@
 //! Tests of the whole format, from a draft to a verified bundle, and of what must be refused.
 
-mod forgery;
 mod limits;
 mod refusals;
 mod round_trip;
+mod vectors;
 
 use crate::*;
 use rcgen::{

@@ -112,7 +112,7 @@ fn the_archive_has_these_very_headers() {
             event: Event::Added(Body::new(b"first".as_slice(), None, None)),
         })
         .unwrap();
-    let frame = draft.close().unwrap().frame;
+    let frame = draft.close().unwrap().frames;
     let archive = zstd::stream::decode_all(&frame[..]).unwrap();
     let mut expected = vec![0; 2048];
     let fields: [(usize, &[u8]); 10] = [

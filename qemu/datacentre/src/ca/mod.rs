@@ -24,7 +24,7 @@
 //! For a laboratory: keys of authorities lie beside the rest. A real data centre keeps them apart.
 //! Sources: RFC 5280; strongSwan's notes on certificates (DNS name in subjectAltName, serverAuth).
 
-mod issue;
+pub(crate) mod issue;
 
 use crate::arguments;
 use issue::{Authority, Curve, Kind, Validity};
@@ -277,14 +277,18 @@ fn set(
 
 /// Makes the set and writes it below a folder.
 pub fn make(folder: &Path, options: &Options, now: u64) -> Result<(), CaError> {
-    for path in [folder.to_owned(), folder.join("wrong")] {
-        std::fs::create_dir_all(&path).map_err(|source| CaError::Folder { path, source })?;
-    }
+    let path = folder.join("wrong");
+    std::fs::create_dir_all(&path).map_err(|source| CaError::Folder { path, source })?;
+    write(folder, generate(options, now)?)
+}
+
+/// Writes files below a folder that is there; keys only for their owner's eyes.
+pub(crate) fn write(folder: &Path, files: Vec<Made>) -> Result<(), CaError> {
     for Made {
         name,
         bytes,
         secrecy,
-    } in generate(options, now)?
+    } in files
     {
         let path = folder.join(name);
         let mode = if secrecy == Secrecy::Secret {

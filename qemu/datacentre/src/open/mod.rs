@@ -55,7 +55,8 @@ Opens all bundles (*.cms) below the folder --in, checks them, and restores the h
   --cert CERT.pem   certificate of a recipient of the bundles
   --key KEY.pem     its RSA key, PKCS #8
   --trust CA.pem    authorities whose certificates may sign bundles, one or more
-  --revoked CRL.pem revocation lists of those authorities; a signer that is on one, or of which none speaks, is refused
+  --revoked CRL.pem revocation lists of those authorities; a signer that is on one, or of which none speaks, is refused,
+                    and so is a list that has ended
   --in DIR          folder with bundles, and its subfolders; nothing in it is changed
   --out DIR         OUT/<box>/<source>/<path>; replaced files in OUT/.versions, removed ones in OUT/.removed
   --report FILE     the result as JSON too
@@ -166,7 +167,7 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&Report)) -> Result<Repor
     let mut trust = Trust::from_pem(&read(&options.trust)?).map_err(OpenFailure::Trust)?;
     if let Some(path) = &options.revoked {
         trust = trust
-            .with_revocation_lists(&read(path)?)
+            .with_revocation_lists(&read(path)?, arguments::now())
             .map_err(OpenFailure::Revoked)?;
     }
     let keys = Keys {
@@ -258,12 +259,10 @@ fn check(
     } else {
         state.digest(previous)?
     };
-    if bundle.manifest().previous != before {
-        return Ok(Err(format!(
-            "it does not follow the bundle with number {previous} that was applied"
-        )));
-    }
-    Ok(Ok(bundle))
+    Ok(match bundle.check_previous(before) {
+        Ok(()) => Ok(bundle),
+        Err(error) => Err(chain(&error)),
+    })
 }
 
 /// The command.

@@ -1,10 +1,13 @@
 //! One chunk on its way from the network to the disk.
 //!
 //! 1. Never more than two batches of a chunk are in memory: one being received, one being written.
-//! 2. What a broken-off chunk left is kept (TLS vouches for each byte, and the digest over all for the whole), so that an
+//! 2. A client that sends, but less than [`PACE_BYTES`] in each [`super::limits::Limits::pace`], is cut off: a slow line is
+//!    faster, and somebody who trickles bytes to hold a place is not.
+//! 3. What a broken-off chunk left is kept (TLS vouches for each byte, and the digest over all for the whole), so that an
 //!    upload goes on at any byte; a chunk that arrived whole with a wrong checksum is taken back.
 
 use super::http::{Refused, blocking};
+use super::limits::PACE_BYTES;
 use super::store::{Partial, StoreError};
 use super::uploads::Hold;
 use aws_lc_rs::digest;
@@ -12,13 +15,11 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use upload::tus;
 
 /// Bytes that are written and hashed in one step while the next are received.
-const BATCH_BYTES: usize = 1024 * 1024;
-/// A client that sends nothing for this long in the middle of a chunk is cut off.
-const BODY_IDLE: Duration = Duration::from_secs(60);
+const BATCH_BYTES: usize = 256 * 1024;
 
 /// Takes a chunk in and makes it durable. Writing and hashing one batch overlaps with receiving the next.
 pub async fn receive(
@@ -26,18 +27,20 @@ pub async fn receive(
     partial: Partial,
     checksum: Option<Checksum>,
     hold: &mut Hold<'_>,
+    pace: Duration,
 ) -> Result<Partial, Refused> {
     let mark = partial.mark();
     let room = partial.announcement().size - partial.offset();
     let mut writer = Writer::Idle(Box::new((partial, checksum)));
     let (mut batch, mut batched, mut received) = (Vec::new(), 0, 0u64);
+    let (mut deadline, mut due) = (Instant::now() + pace, PACE_BYTES);
     let end = loop {
         let frame = tokio::select! {
-            frame = timeout(BODY_IDLE, body.frame()) => frame,
+            frame = timeout_at(deadline, body.frame()) => frame,
             () = hold.evicted() => break Err(Refused::BrokenOff("a newer request took over")),
         };
         let data = match frame {
-            Err(_) => break Err(Refused::BrokenOff("silent for too long")),
+            Err(_) => break Err(Refused::BrokenOff("too slow")),
             Ok(None) => break Ok(()),
             Ok(Some(Err(_))) => break Err(Refused::BrokenOff("the chunk broke off")),
             Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
@@ -49,11 +52,17 @@ pub async fn receive(
                 "the chunk goes beyond the announced length",
             ));
         }
+        if received >= due {
+            (deadline, due) = (Instant::now() + pace, received + PACE_BYTES);
+        }
         batched += data.len();
         batch.push(data);
         if batched >= BATCH_BYTES {
+            let begun = Instant::now();
             writer = writer.write(std::mem::take(&mut batch)).await?;
             batched = 0;
+            // A slow disk is not the client's fault.
+            deadline += begun.elapsed();
         }
     };
     let (mut partial, checksum) = writer.write(batch).await?.join().await?;
@@ -76,7 +85,11 @@ pub async fn receive(
             "the chunk's checksum is wrong",
         ));
     }
-    Ok(blocking(move || partial.sync().map(|()| partial)).await?)
+    if partial.is_complete() {
+        // It is synced when it is finished.
+        return Ok(partial);
+    }
+    Ok(blocking(move || partial.sync()).await?)
 }
 
 /// An upload that a thread may be writing to.

@@ -6,35 +6,41 @@
 //! HEAD    /files/<bundle>         how far                  200 Upload-Offset
 //! PATCH   /files/<bundle>         a chunk                  204 when durable, 409 wrong offset, 460 wrong digest
 //! GET     /files/<bundle>/receipt the signed receipt       200, 404 not finished
+//! any                             no room, no descriptors  507, 503 with Retry-After; the client comes again
 //! ```
 //!
 //! Invariants
 //! 1. Only the box itself reaches its uploads: the name in its certificate is the first part of the bundle's name. To
 //!    anyone else they do not exist.
 //! 2. Nothing stored can be read back except offsets, announcements and receipts.
-//! 3. 204 is sent only after the chunk is durable.
+//! 3. 204 is sent only after the chunk is durable; to the last chunk of a bundle after its receipt is.
+//! 4. A box has at most [`Limits::uploads_per_box`] unfinished uploads: one more gives up its own oldest.
 
 use super::chunk::{Checksum, receive};
-use super::store::{Announcement, Finished, Found, Partial, Store, StoreError};
+use super::limits::Limits;
+use super::store::{Announcement, Finished, Found, NoRoom, Partial, Shares, Store, StoreError};
 use super::uploads::{Hold, Uploads};
 use crate::arguments::chain;
-use bundle::BundleName;
+use bundle::{BoxName, BundleName};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, LOCATION};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use hyper::http::response::Builder;
 use hyper::{Method, Request, Response, StatusCode};
+use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use upload::tus;
 
 /// Where uploads are announced and found.
 pub const BASE: &str = "/files/";
 /// Largest bundle (DESIGN section 3).
 pub const MAX_BUNDLE_BYTES: u64 = 64 * 1024 * 1024;
-/// An unfinished upload without a new byte is given up after this time.
-pub const EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Seconds after which a client that found no room may ask again.
+const RETRY_SECONDS: &str = "60";
 const EXTENSIONS: &str = "creation,checksum,expiration";
 const ALGORITHMS: &str = "sha256,sha1";
 const OVERRIDE: &str = "x-http-method-override";
@@ -45,7 +51,8 @@ pub type Answer = Response<Full<Bytes>>;
 pub struct Shared {
     pub store: Arc<Store>,
     pub uploads: Uploads,
-    pub max_bytes_per_box: Option<u64>,
+    pub shares: Shares,
+    pub limits: Limits,
     pub log: Log,
 }
 
@@ -70,26 +77,51 @@ impl From<StoreError> for Refused {
 type Reply = Result<Answer, Refused>;
 
 /// Answers one request of the box `client`.
-pub async fn answer(shared: &Shared, client: &str, request: Request<Incoming>) -> Answer {
+pub async fn answer(shared: &Shared, client: &BoxName, request: Request<Incoming>) -> Answer {
     let reply = route(shared, client, request).await;
     let mut answer = reply.unwrap_or_else(|refused| match refused {
         Refused::Status(status, why) => text(status, why),
         Refused::BrokenOff(why) => text(400, why),
         Refused::Store(error) => {
             (shared.log)(&format!("{client}: {}", chain(&error)));
-            let full = matches!(&error, StoreError::Io { source, .. }
-                if matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded));
-            text(if full { 507 } else { 500 }, "the receiver's disk refused")
+            disk_refused(&error)
         }
     });
-    answer.headers_mut().insert(
-        tus::RESUMABLE,
-        hyper::header::HeaderValue::from_static(tus::VERSION),
-    );
+    let version = HeaderValue::from_static(tus::VERSION);
+    answer.headers_mut().insert(tus::RESUMABLE, version);
     answer
 }
 
-async fn route(shared: &Shared, client: &str, request: Request<Incoming>) -> Reply {
+/// What the client hears when the store refused. Nothing of the disk's own words: they name paths.
+fn disk_refused(error: &StoreError) -> Answer {
+    /// `ENFILE`, `EMFILE`: the host's and this process's files.
+    const OUT_OF_FILES: [i32; 2] = [23, 24];
+    let (status, why) = match error {
+        StoreError::NoRoom(NoRoom::ForThisBox) => (507, "this box has used its share of the disk"),
+        StoreError::NoRoom(NoRoom::ForAnyone) => (507, "the receiver's disk is full"),
+        StoreError::Io { source, .. } => match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                (507, "the receiver's disk is full")
+            }
+            _ if source
+                .raw_os_error()
+                .is_some_and(|code| OUT_OF_FILES.contains(&code)) =>
+            {
+                (503, "the receiver has too many files open")
+            }
+            _ => (500, "the receiver's disk refused"),
+        },
+        StoreError::Locked { .. } | StoreError::Receipt(_) => (500, "the receiver's disk refused"),
+    };
+    let mut answer = text(status, why);
+    if matches!(status, 503 | 507) {
+        let seconds = HeaderValue::from_static(RETRY_SECONDS);
+        answer.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    answer
+}
+
+async fn route(shared: &Shared, client: &BoxName, request: Request<Incoming>) -> Reply {
     let method = match request.headers().get(OVERRIDE) {
         Some(value) => Method::from_bytes(value.as_bytes())
             .map_err(|_| Refused::Status(400, "no such method"))?,
@@ -139,10 +171,10 @@ async fn route(shared: &Shared, client: &str, request: Request<Incoming>) -> Rep
 }
 
 /// The name, if it is one of this box's.
-fn own(client: &str, text: &str) -> Result<BundleName, Refused> {
+fn own(client: &BoxName, text: &str) -> Result<BundleName, Refused> {
     text.parse()
         .ok()
-        .filter(|name: &BundleName| name.box_name().as_str() == client)
+        .filter(|name: &BundleName| name.box_name() == client)
         .ok_or(Refused::Status(404, "no such upload"))
 }
 
@@ -159,7 +191,7 @@ fn not_allowed(allowed: &'static str) -> Answer {
     finish(plain(405).header(ALLOW, allowed), Bytes::new()).unwrap_or_default()
 }
 
-async fn create(shared: &Shared, client: &str, request: &Request<Incoming>) -> Reply {
+async fn create(shared: &Shared, client: &BoxName, request: &Request<Incoming>) -> Reply {
     let headers = request.headers();
     let size = text_of(headers, tus::UPLOAD_LENGTH).and_then(|text| text.parse::<u64>().ok());
     let size = size.ok_or(Refused::Status(400, "Upload-Length is needed"))?;
@@ -176,7 +208,7 @@ async fn create(shared: &Shared, client: &str, request: &Request<Incoming>) -> R
         400,
         "Upload-Metadata needs filename, the name of a bundle",
     ))?;
-    if name.box_name().as_str() != client {
+    if name.box_name() != client {
         return Err(Refused::Status(403, "a box announces its own bundles only"));
     }
     if size > MAX_BUNDLE_BYTES {
@@ -187,66 +219,73 @@ async fn create(shared: &Shared, client: &str, request: &Request<Incoming>) -> R
         sha256,
         metadata: metadata.to_owned(),
     };
+    let turn = shared.uploads.turn(client);
+    let _turn = turn.lock().await;
     let slot = shared.uploads.slot(&name);
     let mut hold = slot.hold().await;
-    let location = format!("{BASE}{name}");
+    let created = plain(201).header(LOCATION, format!("{BASE}{name}"));
     match find(shared, &name, &mut hold).await? {
         Found::Finished(finished)
             if finished.sha256 == announcement.sha256 && finished.size == size =>
         {
-            finish(plain(201).header(LOCATION, location), Bytes::new())
+            return finish(created, Bytes::new());
         }
-        Found::Finished(_) => Err(Refused::Status(
-            409,
-            "another bundle of this name was received",
-        )),
-        Found::Partial(partial) if same(partial.announcement(), &announcement) => {
-            hold.put(partial);
-            finish(
-                plain(201)
-                    .header(LOCATION, location)
-                    .header("upload-expires", expires()),
-                Bytes::new(),
-            )
+        Found::Finished(_) => {
+            return Err(Refused::Status(
+                409,
+                "another bundle of this name was received",
+            ));
         }
+        Found::Partial(partial) if same(partial.announcement(), &announcement) => hold.put(partial),
         Found::Partial(_) | Found::Nothing => {
-            make_room(shared, &name, size).await?;
+            limit_unfinished(shared, client, &name).await?;
             let (store, named) = (shared.store.clone(), name.clone());
-            let mut partial = blocking(move || store.create(&named, announcement)).await?;
+            let shares = shared.shares.clone();
+            let partial = blocking(move || store.create(&named, announcement, &shares)).await?;
             if partial.is_complete() {
                 complete(shared, &name, partial).await?;
             } else {
-                partial = blocking(move || partial.sync().map(|()| partial)).await?;
                 hold.put(partial);
             }
-            finish(
-                plain(201)
-                    .header(LOCATION, location)
-                    .header("upload-expires", expires()),
-                Bytes::new(),
-            )
         }
     }
+    finish(
+        created.header("upload-expires", expires(shared)),
+        Bytes::new(),
+    )
 }
 
 fn same(one: &Announcement, other: &Announcement) -> bool {
     one.size == other.size && one.sha256 == other.sha256
 }
 
-/// Checks the box's share of the disk.
-async fn make_room(shared: &Shared, name: &BundleName, size: u64) -> Result<(), Refused> {
-    let Some(limit) = shared.max_bytes_per_box else {
-        return Ok(());
-    };
-    let (store, box_name) = (shared.store.clone(), name.box_name().to_string());
-    let used = blocking(move || store.used_bytes(&box_name)).await?;
-    if used.saturating_add(size) > limit {
-        return Err(Refused::Status(
-            507,
-            "this box has used its share of the disk",
+/// Gives up the box's oldest uploads where there are too many beside the new one. The box's turn is taken, so nobody else
+/// waits for the new one's slot while holding one of these.
+async fn limit_unfinished(
+    shared: &Shared,
+    client: &BoxName,
+    fresh: &BundleName,
+) -> Result<(), Refused> {
+    let (store, named) = (shared.store.clone(), client.clone());
+    let mut others = blocking(move || store.unfinished(&named)).await?;
+    others.retain(|name| name != fresh);
+    let surplus = (others.len() + 1).saturating_sub(shared.limits.uploads_per_box);
+    for name in others.into_iter().take(surplus) {
+        give_up(shared, &name).await?;
+        (shared.log)(&format!(
+            "gave up {name}: the box announced too many others"
         ));
     }
     Ok(())
+}
+
+/// Ends an upload, whoever is filling it.
+async fn give_up(shared: &Shared, name: &BundleName) -> Result<(), StoreError> {
+    let slot = shared.uploads.slot(name);
+    let mut hold = slot.hold().await;
+    hold.take();
+    let (store, named) = (shared.store.clone(), name.clone());
+    blocking(move || store.remove_partial(&named)).await
 }
 
 async fn head(shared: &Shared, name: BundleName) -> Reply {
@@ -265,12 +304,12 @@ async fn head(shared: &Shared, name: BundleName) -> Reply {
         }
         Found::Partial(partial) => {
             // After a crash or a cut, bytes may be there that are not yet durable; the offset promises them.
-            let partial = blocking(move || partial.sync().map(|()| partial)).await?;
+            let partial = blocking(move || partial.sync()).await?;
             let answer = answer
                 .header(tus::UPLOAD_OFFSET, partial.offset())
                 .header(tus::UPLOAD_LENGTH, partial.announcement().size)
                 .header(tus::UPLOAD_METADATA, &partial.announcement().metadata)
-                .header("upload-expires", expires());
+                .header("upload-expires", expires(shared));
             hold.put(partial);
             finish(answer, Bytes::new())
         }
@@ -328,7 +367,7 @@ async fn patch(shared: &Shared, name: BundleName, request: Request<Incoming>) ->
             "the chunk goes beyond the announced length",
         ));
     }
-    let partial = receive(body, partial, checksum, &mut hold).await?;
+    let partial = receive(body, partial, checksum, &mut hold, shared.limits.pace).await?;
     let offset = partial.offset();
     if partial.is_complete() {
         complete(shared, &name, partial).await?;
@@ -338,7 +377,7 @@ async fn patch(shared: &Shared, name: BundleName, request: Request<Incoming>) ->
     finish(
         plain(204)
             .header(tus::UPLOAD_OFFSET, offset)
-            .header("upload-expires", expires()),
+            .header("upload-expires", expires(shared)),
         Bytes::new(),
     )
 }
@@ -366,27 +405,42 @@ async fn complete(shared: &Shared, name: &BundleName, partial: Partial) -> Resul
     }
 }
 
+/// Looks a name up. An upload whose last byte came before a crash or a cut is finished now: its client sees that every
+/// byte is there, and will only ask for the receipt.
 async fn find(shared: &Shared, name: &BundleName, hold: &mut Hold<'_>) -> Result<Found, Refused> {
-    if let Some(partial) = hold.take() {
-        return Ok(Found::Partial(partial));
+    let found = match hold.take() {
+        Some(partial) => Found::Partial(partial),
+        None => look_up(shared, name).await?,
+    };
+    match found {
+        Found::Partial(partial) if partial.is_complete() => {
+            match complete(shared, name, partial).await {
+                Err(Refused::Status(tus::CHECKSUM_MISMATCH, _)) => Ok(Found::Nothing),
+                Err(other) => Err(other),
+                Ok(()) => Ok(look_up(shared, name).await?),
+            }
+        }
+        other => Ok(other),
     }
-    let (store, name) = (shared.store.clone(), name.clone());
-    Ok(blocking(move || store.find(&name)).await?)
 }
 
-/// Gives up what nobody has continued for [`EXPIRY`].
+async fn look_up(shared: &Shared, name: &BundleName) -> Result<Found, StoreError> {
+    let (store, name) = (shared.store.clone(), name.clone());
+    blocking(move || store.find(&name)).await
+}
+
+/// Gives up what nobody has continued for [`Limits::unfinished`].
 pub async fn expire(shared: &Shared) {
-    let store = shared.store.clone();
-    let stale = blocking(move || store.stale_partials(EXPIRY))
+    let (store, age) = (shared.store.clone(), shared.limits.unfinished);
+    let stale = blocking(move || store.stale_partials(age))
         .await
         .unwrap_or_default();
     for name in stale {
-        let slot = shared.uploads.slot(&name);
-        let mut hold = slot.hold().await;
-        hold.take();
-        let (store, named) = (shared.store.clone(), name.clone());
-        match blocking(move || store.remove_partial(&named)).await {
-            Ok(()) => (shared.log)(&format!("gave up {name}: nothing came for seven days")),
+        match give_up(shared, &name).await {
+            Ok(()) => (shared.log)(&format!(
+                "gave up {name}: nothing came for {} hours",
+                age.as_secs() / 3600
+            )),
             Err(error) => (shared.log)(&chain(&error)),
         }
     }
@@ -405,8 +459,8 @@ pub async fn blocking<T: Send + 'static>(
     }
 }
 
-fn expires() -> String {
-    httpdate::fmt_http_date(SystemTime::now() + EXPIRY)
+fn expires(shared: &Shared) -> String {
+    httpdate::fmt_http_date(SystemTime::now() + shared.limits.unfinished)
 }
 
 fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

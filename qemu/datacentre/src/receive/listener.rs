@@ -4,10 +4,14 @@
 //! 1. Nothing is read from a client before its certificate was verified under the pinned authority and a fresh
 //!    revocation list. The files are looked at again for each connection, so a new list needs no restart.
 //! 2. A box is the DNS name in its certificate, or the common name where there is none; nothing that it sends changes it.
-//! 3. Every wait ends, and there are at most [`MAX_CONNECTIONS`].
+//! 3. Every wait ends, and there are as many connections as [`Limits`] says: of one box and of all, and before the
+//!    certificate is known of one address and of all. A newcomer is let in; whoever has most loses its oldest
+//!    ([`Seats`]). So neither a box nor a machine without certificate keeps another box out.
 
 use super::Settings;
 use super::http::{self, Answer, Shared};
+use super::limits::Limits;
+use super::seats::Seats;
 use crate::arguments::chain;
 use bundle::BoxName;
 use der::Decode;
@@ -19,27 +23,22 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::CertificateDer;
 use std::convert::Infallible;
 use std::error::Error;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{CertificateError, Error as TlsError, ServerConfig};
+use tokio_rustls::server::TlsStream;
 use upload::tls::server_config;
 use upload::{CertificateFault, Identity, TlsFault, Trust};
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-/// Connections at a time, those that still shake hands among them.
-const MAX_CONNECTIONS: usize = 256;
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-/// From the end of one request to the whole head of the next.
-const REQUEST_LIMIT: Duration = Duration::from_secs(120);
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 /// After a refused handshake: time for the client to read why, and what it may still send meanwhile.
@@ -55,14 +54,10 @@ pub async fn serve(
     shared: Arc<Shared>,
 ) -> Result<Infallible, TlsFault> {
     let tls = Tls::load(settings)?;
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let hall = Arc::new(Hall::new(&shared.limits));
     let mut connections = JoinSet::new();
     let mut expiry = interval(EXPIRY_PERIOD);
     loop {
-        // The semaphore is never closed.
-        let Ok(permit) = permits.clone().acquire_owned().await else {
-            continue;
-        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = expiry.tick() => {
@@ -74,10 +69,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 let (config, shared) = (tls.current(settings, &shared), shared.clone());
-                connections.spawn(async move {
-                    let _permit = permit;
-                    connection(stream, peer, config, shared).await;
-                });
+                connections.spawn(connection(stream, peer, config, hall.clone(), shared));
             }
             Err(error) => {
                 (shared.log)(&format!("cannot accept a connection: {error}"));
@@ -88,19 +80,74 @@ pub async fn serve(
     }
 }
 
+/// Who is here.
+struct Hall {
+    strangers: Arc<Seats<IpAddr>>,
+    boxes: Arc<Seats<BoxName>>,
+}
+
+impl Hall {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            strangers: Seats::new(limits.handshakes, limits.handshakes),
+            boxes: Seats::new(limits.connections, limits.connections_per_box),
+        }
+    }
+}
+
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     config: Arc<ServerConfig>,
+    hall: Arc<Hall>,
     shared: Arc<Shared>,
 ) {
-    let _ = stream.set_nodelay(true);
+    let seat = hall.strangers.take(peer.ip());
+    let arrived = tokio::select! {
+        arrived = arrive(stream, peer, config, &shared) => arrived,
+        () = seat.gone() => return,
+    };
+    let Some((stream, client)) = arrived else {
+        return;
+    };
+    let place = hall.boxes.take(client.clone());
+    drop(seat);
+    let served = tokio::select! {
+        served = converse(stream, client.clone(), shared.clone()) => served,
+        () = place.gone() => {
+            return (shared.log)(&format!("{client} at {peer}: closed for a newer connection"));
+        }
+    };
+    if let Err(error) = served
+        && !error.is_incomplete_message()
+        && !error.is_timeout()
+    {
+        (shared.log)(&format!("{client} at {peer}: {}", chain(&error)));
+    }
+}
+
+/// The handshake: a box by its name, or nobody.
+async fn arrive(
+    stream: TcpStream,
+    peer: SocketAddr,
+    config: Arc<ServerConfig>,
+    shared: &Shared,
+) -> Option<(TlsStream<TcpStream>, BoxName)> {
+    let refused = |why: &str| (shared.log)(&format!("refused {peer}: {why}"));
+    if let Err(error) = bound_silence(&stream, shared.limits.unacknowledged) {
+        refused(&chain(&error));
+        return None;
+    }
     let accept = TlsAcceptor::from(config).accept(stream).into_fallible();
-    let stream = match timeout(HANDSHAKE_LIMIT, accept).await {
-        Err(_) => return (shared.log)(&format!("refused {peer}: no TLS handshake in time")),
+    let stream = match timeout(shared.limits.handshake, accept).await {
+        Err(_) => {
+            refused("no TLS handshake in time");
+            return None;
+        }
         Ok(Err((error, stream))) => {
-            (shared.log)(&format!("refused {peer}: {}", why_refused(&error)));
-            return linger(stream).await;
+            refused(&why_refused(&error));
+            linger(stream).await;
+            return None;
         }
         Ok(Ok(stream)) => stream,
     };
@@ -110,32 +157,41 @@ async fn connection(
         .peer_certificates()
         .and_then(|chain| chain.first())
         .and_then(box_of);
-    let Some(client) = client else {
-        return (shared.log)(&format!(
-            "refused {peer}: the client certificate names no box"
-        ));
-    };
+    if client.is_none() {
+        refused("the client certificate names no box");
+    }
+    Some((stream, client?))
+}
+
+/// Small segments at once, and an end to a client that takes no answer.
+fn bound_silence(stream: &TcpStream, limit: Duration) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let limit = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+    rustix::net::sockopt::set_tcp_user_timeout(stream, limit)?;
+    Ok(())
+}
+
+/// Answers the requests of one box until its connection ends.
+pub async fn converse<S>(stream: S, client: BoxName, shared: Arc<Shared>) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let head = shared.limits.head;
     let service = service_fn(|request: Request<Incoming>| {
         let (client, shared) = (client.clone(), shared.clone());
         async move { Ok::<_, Infallible>(detached(shared, client, request).await) }
     });
-    let served = hyper::server::conn::http1::Builder::new()
+    hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_LIMIT)
+        .header_read_timeout(head)
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served
-        && !error.is_incomplete_message()
-        && !error.is_timeout()
-    {
-        (shared.log)(&format!("{client} at {peer}: {}", chain(&error)));
-    }
+        .await
 }
 
 /// A request goes on to its own end although its connection breaks, so that no writer is left behind without its lock.
-async fn detached(shared: Arc<Shared>, client: String, request: Request<Incoming>) -> Answer {
+async fn detached(shared: Arc<Shared>, client: BoxName, request: Request<Incoming>) -> Answer {
     let task = tokio::spawn(async move { http::answer(&shared, &client, request).await });
     task.await.unwrap_or_else(|_| {
         let mut answer = Response::new(Full::new(Bytes::new()));
@@ -179,7 +235,7 @@ fn certificate_words(fault: &CertificateError) -> String {
 }
 
 /// The box's name in a verified certificate.
-fn box_of(certificate: &CertificateDer<'_>) -> Option<String> {
+pub fn box_of(certificate: &CertificateDer<'_>) -> Option<BoxName> {
     let certificate = Certificate::from_der(certificate).ok()?;
     let signed_part = certificate.tbs_certificate();
     let alternative = signed_part.get_extension::<SubjectAltName>().ok().flatten();
@@ -198,7 +254,7 @@ fn box_of(certificate: &CertificateDer<'_>) -> Option<String> {
             .value()
             .into_owned(),
     };
-    name.parse::<BoxName>().ok().map(|name| name.to_string())
+    name.parse().ok()
 }
 
 /// The configuration in use and the state of the files that it was made from.

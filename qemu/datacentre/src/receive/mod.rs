@@ -2,25 +2,31 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `listener` | connections, mutual TLS, limits |
+//! | `listener` | connections, mutual TLS |
+//! | `limits` | how much one box and all together may take |
+//! | `seats` | who gets a connection when there are many |
 //! | `http` | tus 1.0 and the receipts |
 //! | `chunk` | one chunk, from the network to the disk |
 //! | `uploads` | one request at a time for each upload |
-//! | `store` | the disk: layout, durability, crash recovery |
+//! | `store` | the disk: layout, durability, crash recovery, room |
 //!
 //! Trusted: its own files. Boxes are known by certificate and may each do no more than hand in their own bundles.
 
 mod chunk;
 mod http;
+mod limits;
 mod listener;
+mod seats;
 mod store;
 mod uploads;
 
 use crate::arguments::{self, Failure};
-use bundle::LocalSigner;
+use bundle::{BoxName, LocalSigner};
 pub use http::Log;
 use http::Shared;
 use lexopt::prelude::*;
+pub use limits::Limits;
+pub use listener::box_of;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
@@ -29,7 +35,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use store::{Store, StoreError};
+use store::{Shares, Store, StoreError};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use upload::{TlsFault, TlsProfile};
 
@@ -46,11 +53,16 @@ Receives sealed bundles by tus 1.0 over mutual TLS at https://ADDRESS:PORT/files
   --receipt-cert FILE     certificate of the key that signs receipts
   --receipt-key FILE      that key, ECDSA P-256 in PKCS #8
   --dir DIR               finished bundles go to DIR/<box>/, the rest to hidden folders beside
-  --max-bytes-per-box N   most bytes that one box may have there (default: no limit)
+  --max-bytes-per-box N   most bytes that one box may have there (default: as many as stay free for the others)
+  --disk-reserve N        bytes of the disk that no upload takes (default: a twentieth of it, at most 1 GiB)
+  --max-connections N     boxes at a time, at most 4 connections each (default 512)
   --tls-compat            allow TLS 1.2 with ECDHE-ECDSA and AEAD beside TLS 1.3
 
-Each finished bundle gives one line: receive: stored <bundle> <bytes> sha256 <hex>
+A disk without room is answered with 507 and nothing is lost: boxes come again. Each finished bundle gives one line: receive: stored <bundle> <bytes> sha256 <hex>
 ";
+
+/// Threads that write, hash and sync. More syncs at a time than this only wait in the disk's own queue.
+const DISK_THREADS: usize = 64;
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -76,6 +88,10 @@ pub enum ReceiveError {
     Runtime {
         source: io::Error,
     },
+    Descriptors {
+        needed: usize,
+        most: u64,
+    },
     Tls(TlsFault),
     Store(StoreError),
     ReceiptCertificate {
@@ -97,6 +113,10 @@ impl fmt::Display for ReceiveError {
         match self {
             Self::Listen { address, .. } => write!(f, "cannot listen at {address}"),
             Self::Runtime { .. } => write!(f, "cannot start threads"),
+            Self::Descriptors { needed, most } => write!(
+                f,
+                "needs {needed} open files where at most {most} are allowed; raise ulimit -Hn or lower --max-connections"
+            ),
             Self::Tls(_) => write!(f, "cannot set up TLS"),
             Self::Store(_) => write!(f, "cannot use the folder for bundles"),
             Self::ReceiptCertificate { path, .. } => {
@@ -114,6 +134,7 @@ impl std::error::Error for ReceiveError {
             Self::Listen { source, .. } | Self::Runtime { source } | Self::Read { source, .. } => {
                 Some(source)
             }
+            Self::Descriptors { .. } => None,
             Self::Tls(source) => Some(source),
             Self::Store(source) => Some(source),
             Self::ReceiptCertificate { source, .. } => Some(source),
@@ -131,8 +152,14 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn command(parser: lexopt::Parser) -> Result<ExitCode, Failure> {
-    let (address, settings) = parse(parser)?;
+    let (address, settings, limits) = parse(parser)?;
+    let claimed = limits.claim_descriptors();
+    claimed.map_err(|most| {
+        let needed = limits.descriptors();
+        Failure::command(ReceiveError::Descriptors { needed, most })
+    })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(DISK_THREADS)
         .enable_all()
         .build();
     let runtime = runtime.map_err(|source| Failure::command(ReceiveError::Runtime { source }))?;
@@ -143,7 +170,7 @@ fn command(parser: lexopt::Parser) -> Result<ExitCode, Failure> {
         let local = listener
             .local_addr()
             .map_err(|source| ReceiveError::Listen { address, source })?;
-        let server = Server::open(settings, Box::new(log))?;
+        let server = Server::limited(settings, limits, Box::new(log))?;
         log(&format!("listening at {local}"));
         server.serve(listener).await
     });
@@ -153,7 +180,7 @@ fn command(parser: lexopt::Parser) -> Result<ExitCode, Failure> {
     }
 }
 
-fn parse(mut parser: lexopt::Parser) -> Result<(SocketAddr, Settings), Failure> {
+fn parse(mut parser: lexopt::Parser) -> Result<(SocketAddr, Settings, Limits), Failure> {
     let mut listen = None;
     let [
         mut certificate,
@@ -165,6 +192,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<(SocketAddr, Settings), Failure> 
         mut folder,
     ] = [const { None::<PathBuf> }; 7];
     let (mut max_bytes_per_box, mut tls) = (None, TlsProfile::Modern);
+    let mut limits = Limits::default();
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Err(Failure::Help),
@@ -177,6 +205,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<(SocketAddr, Settings), Failure> 
             Long("receipt-key") => receipt_key = Some(parser.value()?.into()),
             Long("dir") => folder = Some(parser.value()?.into()),
             Long("max-bytes-per-box") => max_bytes_per_box = Some(parser.value()?.parse()?),
+            Long("disk-reserve") => limits.disk_reserve_bytes = Some(parser.value()?.parse()?),
+            Long("max-connections") => limits.connections = parser.value()?.parse()?,
             Long("tls-compat") => tls = TlsProfile::Compat,
             other => return Err(other.unexpected().into()),
         }
@@ -192,7 +222,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<(SocketAddr, Settings), Failure> 
         max_bytes_per_box,
         tls,
     };
-    Ok((listen.ok_or(Failure::Missing("--listen"))?, settings))
+    let listen = listen.ok_or(Failure::Missing("--listen"))?;
+    Ok((listen, settings, limits))
 }
 
 /// A receiver with its folder, not yet listening.
@@ -202,8 +233,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// `log` gets each line that an operator should see.
+    /// With the usual limits. `log` gets each line that an operator should see.
     pub fn open(settings: Settings, log: Log) -> Result<Self, ReceiveError> {
+        Self::limited(settings, Limits::default(), log)
+    }
+
+    pub fn limited(settings: Settings, limits: Limits, log: Log) -> Result<Self, ReceiveError> {
         let path = settings.receipt_certificate.clone();
         let certificate = bundle::signed::certificate_from_pem(&read(&path)?)
             .map_err(|source| ReceiveError::ReceiptCertificate { path, source })?;
@@ -215,13 +250,25 @@ impl Server {
         let shared = Shared {
             store: Arc::new(store),
             uploads: uploads::Uploads::default(),
-            max_bytes_per_box: settings.max_bytes_per_box,
+            shares: Shares {
+                bytes_per_box: settings.max_bytes_per_box,
+                disk_reserve_bytes: limits.disk_reserve_bytes,
+            },
+            limits,
             log,
         };
         Ok(Self {
             settings,
             shared: Arc::new(shared),
         })
+    }
+
+    /// Serves one connection of a box that is known already, until it ends.
+    pub async fn serve_one<S>(&self, stream: S, client: &BoxName) -> hyper::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        listener::converse(stream, client.clone(), self.shared.clone()).await
     }
 
     /// Serves until it is dropped. A runtime that ends then waits for what is being written.

@@ -5,16 +5,20 @@
 //! can do this, since names are bound to it.
 
 use super::store::Partial;
-use bundle::BundleName;
+use bundle::{BoxName, BundleName};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{MutexGuard, watch};
 
 /// Idle entries are dropped above this number; each holds one open file.
-const IDLE_LIMIT: usize = 256;
+pub const IDLE_LIMIT: usize = 256;
 
 #[derive(Default)]
-pub struct Uploads(Mutex<HashMap<BundleName, Arc<Slot>>>);
+pub struct Uploads {
+    slots: Mutex<HashMap<BundleName, Arc<Slot>>>,
+    /// One lock a box; there are as many as certificates.
+    turns: Mutex<HashMap<BoxName, Arc<tokio::sync::Mutex<()>>>>,
+}
 
 /// One name.
 pub struct Slot {
@@ -32,7 +36,7 @@ pub struct Hold<'a> {
 impl Uploads {
     pub fn slot(&self, name: &BundleName) -> Arc<Slot> {
         // A panic elsewhere cannot leave the map half-changed.
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= IDLE_LIMIT {
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
@@ -43,6 +47,12 @@ impl Uploads {
             })
         };
         slots.entry(name.clone()).or_insert_with(fresh).clone()
+    }
+
+    /// A box announces one bundle at a time, so that two cannot both take the last of its share. Taken before a slot.
+    pub fn turn(&self, client: &BoxName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.entry(client.clone()).or_default().clone()
     }
 }
 

@@ -222,11 +222,15 @@ fn seal<S: Signer>(
     sealer.seal(closed, next.sequence, next.previous.map(Digest), time)
 }
 
-/// Whether sealing may succeed later without anybody's doing: the keyholder restarts, the clock is set.
+/// Whether sealing waits rather than ends the role: the keyholder restarts, the clock is set, or a certificate has come
+/// to its end and the site gets another. Until then the hospital keeps the files, and the status says why.
 fn passes(error: &SealError) -> bool {
     matches!(
         error,
-        SealError::Sign(_) | SealError::CertificateTime { .. }
+        SealError::Sign(_)
+            | SealError::CertificateTime { .. }
+            | SealError::RecipientTime { .. }
+            | SealError::RecipientStrength { .. }
     )
 }
 

@@ -1,4 +1,4 @@
-//! Role `sender`: delivers sealed bundles, oldest first, and keeps the receipts for `intake`, which erases.
+//! Role `sender`: delivers sealed bundles, in the site's order, hours and pace, and keeps the receipts for `intake`, which erases.
 //!
 //! Invariants
 //! 1. A receipt is written only after it was verified against the bundle's own bytes; it is whole and durable when its
@@ -9,35 +9,49 @@
 //!    each bundle, except that a mains cut between the two makes the next start append it again.
 //! 4. Every failure leads to another attempt: after a pause that grows up to a bound, and at once for a bundle that was
 //!    not tried yet. So a cure is found without anybody's help.
-//! 5. This process holds no private key, sees no plaintext, and its only network interface is the tunnel's.
+//! 5. Outside the site's sending windows nothing is sent. One that ends is noticed between two chunks; the upload goes on
+//!    from there in the next one.
+//! 6. Whatever the backlog: no more than a few numbers and [`MOST_HELD`] names are held, and the spool is not listed for
+//!    each bundle.
+//! 7. This process holds no private key, sees no plaintext, and its only network interface is the tunnel's.
 //!
 //! Trusted: the plan and the site's files; the keyholder for signatures. Not trusted: the server, beyond what its
 //! certificate and its receipts prove.
 
 mod pace;
+mod queue;
 mod report;
 mod spool;
 mod watch;
+mod window;
 
 use crate::runtime::audit::AuditError;
 use crate::runtime::keyholder::{self, Key};
 use crate::runtime::{Runtime, chain};
-use bundle::{BundleName, SignFailure, Signer};
+use bundle::{BoxName, BundleName, SignFailure, Signer};
 use pace::{Kind, Pace};
+use queue::{Queue, Queued};
 use report::Report;
 use spool::{Spool, SpoolFault};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::time::{Instant, sleep_until};
 use upload::client::Receipts;
 use upload::{
-    Advice, Bundle, Client, ClientConfig, Delivered, Identity, Scope, ServerName, Target, TlsFault,
-    TlsProfile, Trust, UploadError, receipt,
+    Advice, Bundle, Client, ClientConfig, Course, Delivered, Identity, Scope, ServerName, Target,
+    TlsFault, TlsProfile, Trust, UploadError, receipt,
 };
 use watch::Watch;
+use window::{Gate, gate};
+
+/// Bundles that the server refused for their own sake. With more of them the others wait too: then it is no longer a
+/// matter of single bundles.
+const MOST_HELD: usize = 1024;
 
 /// What ends the role; `init` starts it again.
 #[derive(Debug)]
@@ -52,6 +66,7 @@ pub enum SenderError {
     ServerName {
         name: String,
     },
+    BoxName(bundle::NameError),
     ReceiptCertificate {
         path: PathBuf,
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -65,6 +80,7 @@ impl fmt::Display for SenderError {
             Self::Threads { .. } => write!(f, "cannot start the event loop"),
             Self::Watch { path, .. } => write!(f, "cannot watch {}", path.display()),
             Self::ServerName { name } => write!(f, "{name:?} is no name of a server"),
+            Self::BoxName(_) => write!(f, "the plan has no usable name of this box"),
             Self::ReceiptCertificate { path, .. } => {
                 write!(f, "cannot use the receipt certificate {}", path.display())
             }
@@ -78,6 +94,7 @@ impl std::error::Error for SenderError {
         match self {
             Self::Threads { source } | Self::Watch { source, .. } => Some(source),
             Self::ServerName { .. } => None,
+            Self::BoxName(source) => Some(source),
             Self::ReceiptCertificate { source, .. } => Some(source.as_ref()),
             Self::Spool(source) => Some(source),
         }
@@ -85,6 +102,14 @@ impl std::error::Error for SenderError {
 }
 
 pub fn run(runtime: Runtime) -> Result<(), Box<dyn std::error::Error>> {
+    run_by(runtime, &SystemTime::now)
+}
+
+/// As [`run`], by another clock for the sending windows.
+pub fn run_by(
+    runtime: Runtime,
+    clock: &dyn Fn() -> SystemTime,
+) -> Result<(), Box<dyn std::error::Error>> {
     let plan = runtime.plan()?;
     let tls = Tls::new(&runtime, &plan.upload);
     let target = target(&runtime, &plan.upload)?;
@@ -99,7 +124,26 @@ pub fn run(runtime: Runtime) -> Result<(), Box<dyn std::error::Error>> {
     threads.block_on(async {
         let watch = Watch::new(spool.bundles(), spool.receipts())?;
         runtime.ready();
-        let mut sender = Sender::new(&runtime, spool, watch, Client::new(target), tls);
+        let mut client = Client::new(target);
+        if let Some(ceiling) = plan.sending.most_bytes_per_second.and_then(NonZeroU32::new) {
+            client = client.with_ceiling(ceiling);
+        }
+        let own = plan.box_name.parse::<BoxName>();
+        let queue = Queue::new(plan.sending.order, own.map_err(SenderError::BoxName)?);
+        let mut sender = Sender {
+            runtime: &runtime,
+            spool,
+            watch,
+            client,
+            tls,
+            report: Report::new(&runtime),
+            queue,
+            sending: plan.sending,
+            clock,
+            server: Pace::new(),
+            held: BTreeMap::new(),
+            open: None,
+        };
         tokio::select! {
             ended = sender.work() => ended,
             never = stay_alive(&runtime) => never,
@@ -234,6 +278,9 @@ struct Sender<'a> {
     client: Client,
     tls: Tls,
     report: Report<'a>,
+    queue: Queue,
+    sending: site::Sending,
+    clock: &'a dyn Fn() -> SystemTime,
     /// Pauses after failures that concern every bundle.
     server: Pace,
     /// Bundles that the server refused for their own sake: the others go on.
@@ -242,56 +289,83 @@ struct Sender<'a> {
     open: Option<Bundle>,
 }
 
-impl<'a> Sender<'a> {
-    fn new(runtime: &'a Runtime, spool: Spool, watch: Watch, client: Client, tls: Tls) -> Self {
-        let report = Report::new(runtime);
-        Self {
-            runtime,
-            spool,
-            watch,
-            client,
-            tls,
-            report,
-            server: Pace::new(),
-            held: BTreeMap::new(),
-            open: None,
-        }
-    }
-
+impl Sender<'_> {
     async fn work(&mut self) -> Result<(), SenderError> {
+        self.list()?;
         loop {
-            let queue = self.spool.queue().map_err(SenderError::Spool)?;
-            self.held
-                .retain(|name, _| queue.iter().any(|queued| queued.name == *name));
-            self.report.queue(&queue);
-            let now = Instant::now();
-            let next = queue.into_iter().find(|queued| {
-                self.held
-                    .get(&queued.name)
-                    .is_none_or(|(_, due)| *due <= now)
-            });
+            let changes = self.watch.take();
+            self.queue
+                .look(&self.spool, &changes)
+                .map_err(SenderError::Spool)?;
+            let next = self.next().map_err(SenderError::Spool)?;
+            let held = &self.held;
+            self.report
+                .queue(&self.queue, |name| held.contains_key(name));
+            if let (Some(_), Gate::Closed { opens_in }) = (&next, self.gate()) {
+                self.client.disconnect();
+                self.report.outside_windows(opens_in);
+                // The clock may be set meanwhile, so it is asked again now and then.
+                self.wait(Instant::now() + opens_in.min(watch::LONGEST))
+                    .await;
+                continue;
+            }
             let Some(next) = next else {
                 self.open = None;
+                let listing_due = Instant::now() + watch::LONGEST;
                 let due = self.held.values().map(|(_, due)| *due).min();
-                self.wait(due).await;
+                self.wait(due.map_or(listing_due, |due| due.min(listing_due)))
+                    .await;
+                if Instant::now() >= listing_due {
+                    self.list()?;
+                }
                 continue;
             };
             match self.deliver(&next.name).await {
                 Ok(()) => {
                     self.server = Pace::new();
                     self.held.remove(&next.name);
+                    self.queue.delivered(next.size);
                 }
+                Err(Failure::Upload(UploadError::Paused { .. })) => {}
                 Err(failure) => self.failed(next.name, &failure).await,
             }
         }
     }
 
-    /// Waits for a change of the spool, or for the time when a held bundle is due.
-    async fn wait(&mut self, due: Option<Instant>) {
-        let due = due.unwrap_or_else(|| Instant::now() + watch::LONGEST);
+    fn list(&mut self) -> Result<(), SenderError> {
+        self.queue.list(&self.spool).map_err(SenderError::Spool)
+    }
+
+    fn gate(&self) -> Gate {
+        gate(&self.sending, (self.clock)())
+    }
+
+    /// A held bundle whose time has come, or the next in order.
+    fn next(&mut self) -> Result<Option<Queued>, SpoolFault> {
+        let now = Instant::now();
+        while let Some(name) = self.due(now) {
+            if let Some(size) = self.spool.waiting(&name)? {
+                return Ok(Some(Queued { name, size }));
+            }
+            self.held.remove(&name);
+        }
+        if self.held.len() >= MOST_HELD {
+            return Ok(None);
+        }
+        let held = &self.held;
+        self.queue.next(&self.spool, |name| held.contains_key(name))
+    }
+
+    fn due(&self, now: Instant) -> Option<BundleName> {
+        let due = self.held.iter().find(|(_, (_, due))| *due <= now);
+        due.map(|(name, _)| name.clone())
+    }
+
+    /// Waits for a change of the spool, or for a moment.
+    async fn wait(&mut self, until: Instant) {
         tokio::select! {
             () = self.watch.changed() => {}
-            () = sleep_until(due) => {}
+            () = sleep_until(until) => {}
         }
     }
 
@@ -321,10 +395,16 @@ impl<'a> Sender<'a> {
         };
         let bundle = self.open.insert(bundle);
         let (tls, report) = (&self.tls, &mut self.report);
+        let (sending, clock) = (&self.sending, self.clock);
         let config = || tls.config();
-        let delivered = self
-            .client
-            .deliver(bundle, &config, |offset| report.progress(name, offset));
+        let course = |offset| {
+            report.progress(name, offset);
+            match gate(sending, clock()) {
+                Gate::Open => Course::GoOn,
+                Gate::Closed { .. } => Course::Pause,
+            }
+        };
+        let delivered = self.client.deliver_while(bundle, &config, course);
         let proof = match delivered.await.map_err(Failure::Upload)? {
             Delivered::Receipt(receipt) => receipt.der().to_vec(),
             Delivered::Unsigned => receipt::unsigned_mark(name, bundle.size(), bundle.sha256()),

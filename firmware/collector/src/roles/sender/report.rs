@@ -1,11 +1,12 @@
 //! What the sender tells: its published status, the trail, and the log. A reason is told when it appears, not each time.
 
 use super::pace::Kind;
-use super::spool::Queued;
+use super::queue::Queue;
 use crate::runtime::{Runtime, chain};
 use bundle::BundleName;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What a problem concerns: one bundle, or (`None`) every one.
 type Concern = Option<BundleName>;
@@ -19,11 +20,13 @@ struct Problem {
 
 pub struct Report<'a> {
     runtime: &'a Runtime,
-    queued: usize,
+    queued: u64,
     queued_bytes: u64,
     delivered: u64,
     current: Option<(String, u64)>,
     problems: BTreeMap<Concern, Problem>,
+    /// Time until the next sending window, outside of all.
+    outside: Option<Duration>,
 }
 
 impl<'a> Report<'a> {
@@ -35,15 +38,24 @@ impl<'a> Report<'a> {
             delivered: 0,
             current: None,
             problems: BTreeMap::new(),
+            outside: None,
         }
     }
 
-    pub fn queue(&mut self, queue: &[Queued]) {
-        self.queued = queue.len();
-        self.queued_bytes = queue.iter().map(|queued| queued.size).sum();
-        let waits = |name: &BundleName| queue.iter().any(|queued| queued.name == *name);
+    /// How much waits; `held` says of which bundles a problem is still one.
+    pub fn queue(&mut self, queue: &Queue, held: impl Fn(&BundleName) -> bool) {
+        (self.queued, self.queued_bytes) = (queue.count, queue.bytes);
+        let waits = queue.count > 0;
         self.problems
-            .retain(|concern, _| concern.as_ref().map_or(!queue.is_empty(), waits));
+            .retain(|concern, _| concern.as_ref().map_or(waits, &held));
+        self.outside = None;
+        self.publish();
+    }
+
+    /// It is not the time of the day to send.
+    pub fn outside_windows(&mut self, opens_in: Duration) {
+        self.current = None;
+        self.outside = Some(opens_in);
         self.publish();
     }
 
@@ -100,6 +112,7 @@ impl<'a> Report<'a> {
         let problem = self.problems.values().next();
         let state = match (&self.current, problem, self.queued) {
             (Some(_), ..) => "sending",
+            _ if self.outside.is_some() => "outside the sending windows",
             (None, Some(_), _) => "waiting to try again",
             (None, None, 0) => "all delivered",
             (None, None, _) => "starting to send",
@@ -110,6 +123,9 @@ impl<'a> Report<'a> {
             "queued_bytes": self.queued_bytes,
             "delivered": self.delivered,
         });
+        if let Some(opens_in) = self.outside {
+            status["minutes_to_window"] = json!(opens_in.as_secs().div_ceil(60));
+        }
         if let Some((bundle, offset)) = &self.current {
             status["bundle"] = json!(bundle);
             status["bundle_bytes_sent"] = json!(offset);

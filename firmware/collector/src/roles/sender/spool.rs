@@ -1,9 +1,12 @@
 //! The sender's view of the spool: bundles to read, receipts to write.
 
+use super::queue::Listing;
 use bundle::BundleName;
+use std::cell::Cell;
 use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use upload::Bundle;
@@ -39,21 +42,25 @@ fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolFa
     }
 }
 
-/// A bundle without receipt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Queued {
-    pub name: BundleName,
-    pub size: u64,
-}
-
 pub struct Spool {
     bundles: PathBuf,
     receipts: PathBuf,
+    /// What the tests of long backlogs count: listings of the folder, and looks at single bundles.
+    counted: Cell<(u64, u64)>,
 }
 
 impl Spool {
     pub fn new(bundles: PathBuf, receipts: PathBuf) -> Self {
-        Self { bundles, receipts }
+        Self {
+            bundles,
+            receipts,
+            counted: Cell::default(),
+        }
+    }
+
+    #[cfg(test)]
+    pub fn counted(&self) -> (u64, u64) {
+        self.counted.get()
     }
 
     pub fn bundles(&self) -> &Path {
@@ -64,29 +71,43 @@ impl Spool {
         &self.receipts
     }
 
-    /// Bundles without receipt, oldest first.
-    pub fn queue(&self) -> Result<Vec<Queued>, SpoolFault> {
-        let mut queue = Vec::new();
+    /// Lists what waits with a number in `range`. One pass; nothing of it is kept but sums and ends.
+    pub fn list(&self, range: RangeInclusive<u64>) -> Result<Listing, SpoolFault> {
+        let mut listing = Listing::default();
+        let (listings, looks) = self.counted.get();
+        self.counted.set((listings + 1, looks));
         for entry in fs::read_dir(&self.bundles).map_err(fault("list", &self.bundles))? {
             let entry = entry.map_err(fault("list", &self.bundles))?;
             let name = entry
                 .file_name()
                 .to_str()
-                .and_then(|text| text.parse::<BundleName>().ok());
+                .and_then(|text| text.parse::<BundleName>().ok())
+                .filter(|name| range.contains(&name.sequence()));
             let Some(name) = name else { continue };
-            if self.receipt_path(&name).exists() {
+            let Some(size) = self.waiting(&name)? else {
                 continue;
-            }
-            // One that `intake` erased since the listing needs nothing any more.
-            if let Ok(metadata) = entry.metadata() {
-                queue.push(Queued {
-                    name,
-                    size: metadata.len(),
-                });
-            }
+            };
+            listing.add(&name, size);
         }
-        queue.sort_by_key(|queued| queued.name.sequence());
-        Ok(queue)
+        Ok(listing)
+    }
+
+    /// Size of a bundle that is there and has no receipt.
+    pub fn waiting(&self, name: &BundleName) -> Result<Option<u64>, SpoolFault> {
+        let (listings, looks) = self.counted.get();
+        self.counted.set((listings, looks + 1));
+        let path = self.bundles.join(name.to_string());
+        let size = match fs::metadata(&path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(fault("look at", &path)(error)),
+        };
+        let receipt = self.receipt_path(name);
+        match receipt.try_exists() {
+            Ok(true) => Ok(None),
+            Ok(false) => Ok(Some(size)),
+            Err(error) => Err(fault("look at", &receipt)(error)),
+        }
     }
 
     /// Opens a bundle, with its name made durable first (invariant 2 of the role).
