@@ -337,7 +337,9 @@ impl<W: World> Scan<'_, W> {
             folders: known_folders.collect(),
             twin: visit.twin.as_ref().map(|(path, twin)| Twin {
                 path,
-                known: twin.map_or(&[][..], |twin| &twin.files),
+                known: twin.map_or(&[][..], |twin| {
+                    piece(&twin.files, &visit.after, last.as_deref())
+                }),
             }),
             ask,
         };
@@ -350,6 +352,15 @@ impl<W: World> Scan<'_, W> {
             for name in &verdict.vanished {
                 if let Some(gone) = known.folder(name) {
                     all_files(gone, &mut join(path, name), &mut found.missing);
+                }
+            }
+        }
+        // folders of the earlier self that did not come along
+        if let Some((before, Some(part))) = &visit.twin {
+            for (name, gone) in &part.folders {
+                let came = verdict.folders.iter().any(|(there, _)| there == name);
+                if in_piece(name, &visit.after, last.as_deref()) && !came {
+                    all_files(gone, &mut join(before, name), &mut found.missing);
                 }
             }
         }
@@ -400,10 +411,12 @@ impl<W: World> Scan<'_, W> {
         } = listed;
         found.listed += 1;
         let twinned = listed.twin.as_ref().map(|twin| twin.path.to_vec());
+        let earlier_files = listed.twin.as_ref().map_or(&[][..], |twin| twin.known);
         let listing = share::listing(folder, names.files, listed.files, listed.ask)?;
         let Decision {
             candidates,
             missing,
+            left,
         } = decide(path, listed.files, listed.twin, &listing.files);
         let unreadable = names.unreadable + listing.unreadable;
         found.unreadable += unreadable;
@@ -428,11 +441,10 @@ impl<W: World> Scan<'_, W> {
         for name in names.folders {
             let known = listed.folders.binary_search(&name.as_slice()).is_ok();
             fresh += u64::from(!known);
-            let before = if known {
-                None
-            } else {
-                renamed(&name, &vanished).cloned()
-            };
+            // one that is known may still lack files of its earlier self
+            let before = renamed(&name, &vanished)
+                .filter(|before| !earlier.contains(*before))
+                .cloned();
             earlier.extend(before.clone());
             folders.push((name, before));
         }
@@ -453,6 +465,10 @@ impl<W: World> Scan<'_, W> {
                 .iter()
                 .map(|place| join(path, &listed.files[*place].name)),
         );
+        if let Some(before) = &twinned {
+            let gone = left.iter().map(|place| &earlier_files[*place].name);
+            found.missing.extend(gone.map(|name| join(before, name)));
+        }
         if !candidates.is_empty() {
             self.budget.fetch_add(candidates.len(), Ordering::Relaxed);
             found.looks.push(FolderLook {
