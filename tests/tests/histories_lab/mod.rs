@@ -7,8 +7,8 @@ pub mod story;
 use bundle::{LocalSigner, NamedEvent, Opener, Recipient, Sealer, Trust, UnverifiedBundle};
 use collector::roles::intake::collection::{Intake, Settings, Shared};
 use collector::roles::intake::error::IntakeError;
-use collector::roles::intake::receipts::{Rule, process};
 use collector::roles::intake::pacing::Pacing;
+use collector::roles::intake::receipts::{Rule, process};
 use collector::roles::intake::share::MountRule;
 use collector::roles::intake::world::{Step, Stopped, World};
 use datacentre::{ca, open};
@@ -418,6 +418,7 @@ impl Lab {
             }
             marks
         };
+        let booted = self.running.is_none();
         let lived = match self.running.take() {
             Some(running) => Ok(running),
             None => self.boot(),
@@ -438,6 +439,7 @@ impl Lab {
                     marks: (start, end),
                     bundle: bundle.unwrap_or(0),
                     hidden,
+                    resumed: booted,
                 });
             }
             Err(error) if !dead => return Err(format!("the intake ended: {error:?}")),

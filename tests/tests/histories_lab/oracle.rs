@@ -3,7 +3,7 @@
 //! 1. A delivered version stood at its path for at least the quiet time; a receipt file that was not whole, or an empty
 //!    file, for five times of it. So nothing half-written is delivered: slow writers pause for less than the quiet time.
 //! 2. A version's bytes are delivered at most as often as they were written; a rename delivers no bytes.
-//! 3. After a round that went through, with a source that was there, whatever stood unchanged from before the round to
+//! 3. After a round that went through and began with a walk's beginning, with a source that was there, whatever stood unchanged from before the round to
 //!    its end is what the data centre knows.
 //! 4. A removal or a change of flag is never told of a file that was there all the time.
 //! 5. After quiet, the data centre knows exactly the store.
@@ -46,6 +46,8 @@ pub struct Round {
     pub bundle: u64,
     /// Sources that were hidden for some of it.
     pub hidden: [bool; SOURCES.len()],
+    /// It went on where a walk was when the box stopped, so it did not look at everything.
+    pub resumed: bool,
 }
 
 /// A version at a place for some time.
@@ -156,7 +158,8 @@ pub fn judge(
         }
         for stand in &stands {
             let patient = stand.size == 0 || SOURCES[stand.place.0].0 == "claims";
-            if !stand.covers(round.marks)
+            if round.resumed
+                || !stand.covers(round.marks)
                 || round.hidden[stand.place.0]
                 || patient
                 || is_ignored(&stand.place)

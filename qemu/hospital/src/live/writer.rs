@@ -146,6 +146,14 @@ impl Writer {
         Ok(())
     }
 
+    /// Lets time pass until no file is on its way, and completes what was left torn.
+    pub fn finish(&mut self) -> Result<(), Fault> {
+        while let Some(due) = self.next_due_ms() {
+            self.pass(due)?;
+        }
+        self.mend().map(drop)
+    }
+
     /// Does a deed, now.
     pub fn act(&mut self, deed: &Deed) -> Result<Done, Fault> {
         self.number += 1;
