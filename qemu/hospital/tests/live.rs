@@ -52,7 +52,9 @@ fn the_same_seed_gives_the_same_store_and_the_same_truth() {
 #[test]
 fn the_truth_told_again_from_its_beginning_is_the_store_and_everything_is_whole_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
-    let writer = live(folder.path(), 7, 600);
+    let mut writer = live(folder.path(), 7, 600);
+    writer.act(&Deed::Remove { pick: 30 }).unwrap();
+    writer.act(&Deed::Discard { pick: 60 }).unwrap();
     let mut files = BTreeMap::new();
     let mut kinds = [0; 4];
     for mark in writer.truth().marks() {
