@@ -5,8 +5,14 @@
 //! 3. A run that fails is a failure of the command, never a missing sample.
 
 mod boot;
+mod catalogue;
 mod commission;
+mod finding;
+mod first_scan;
+mod growth;
 mod native;
+mod rescan;
+mod rescan_day;
 mod virtual_machine;
 
 use std::error::Error;
@@ -22,11 +28,38 @@ use crate::{Outcome, host, image, laboratory, step};
 type Measure = fn(&Cache) -> Result<Comparison, Box<dyn Error>>;
 
 /// Measurement by name, with what it compares.
-const MEASUREMENTS: &[(&str, &str, Measure)] = &[(
-    "boot",
-    "size, memory and time to readiness of the image, beside a stock Debian 13",
-    boot::measure,
-)];
+const MEASUREMENTS: &[(&str, &str, Measure)] = &[
+    (
+        "boot",
+        "size, memory and time to readiness of the image, beside a stock Debian 13",
+        boot::measure,
+    ),
+    (
+        "rescan",
+        "walking 2 000 000 unchanged files, beside find, rsync and restic",
+        rescan::measure,
+    ),
+    (
+        "rescan-day",
+        "the same with a day's 20 000 changes, beside itself without",
+        rescan_day::measure,
+    ),
+    (
+        "first-scan",
+        "collecting 2 000 000 files, beside find, sha256sum, tar, zstd and openssl",
+        first_scan::measure,
+    ),
+    (
+        "catalogue",
+        "bytes and memory of 50 000 000 known names",
+        catalogue::measure,
+    ),
+    (
+        "growth",
+        "time and memory of a walk by the size of the store, with a plot",
+        growth::measure,
+    ),
+];
 
 /// What can be measured.
 pub fn help() -> String {
