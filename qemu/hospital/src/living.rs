@@ -65,7 +65,7 @@ pub fn live(mut parser: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
     let mut writer = Writer::new(seed, &dir, &facility, start.at(from * HOUR_MS), stamps);
     writer.set_oddities(odd);
     writer.log_truth(&required(truth, "--truth")?)?;
-    let mut deeds = Workday::new(seed, pace, from * HOUR_MS);
+    let deeds = Workday::new(seed, pace, from * HOUR_MS);
     let end_ms = (hours * HOUR_MS as f64) as u64;
     let clock = Instant::now();
     let wait = |story_ms: u64| {
@@ -75,11 +75,8 @@ pub fn live(mut parser: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
         }
     };
     let (mut done, mut nothing) = (0u64, 0u64);
-    loop {
-        // endless, so there is a next one
-        let Some((at_ms, deed)) = deeds.next() else {
-            break;
-        };
+    // endless
+    for (at_ms, deed) in deeds {
         let at_ms = (at_ms - from * HOUR_MS).min(end_ms);
         while let Some(due) = writer.next_due_ms().filter(|due| *due < at_ms) {
             wait(due);

@@ -1,28 +1,32 @@
 //! A hospital that writes, a box whose mains fail, a network that loses mounts, a sender that takes bundles and brings
 //! receipts in any order, and a data centre. All time is a number.
 
+mod keys;
+mod mounts;
 pub mod oracle;
 pub mod story;
 
-use bundle::{LocalSigner, NamedEvent, Opener, Recipient, Sealer, Trust, UnverifiedBundle};
+use bundle::{LocalSigner, NamedEvent, UnverifiedBundle};
 use collector::roles::intake::collection::{Intake, Settings, Shared};
 use collector::roles::intake::error::IntakeError;
 use collector::roles::intake::pacing::Pacing;
 use collector::roles::intake::receipts::{Rule, process};
 use collector::roles::intake::share::MountRule;
 use collector::roles::intake::world::{Step, Stopped, World};
-use datacentre::{ca, open};
+use datacentre::open;
 use hospital::live::{Deed, Stamps, Writer};
+use keys::{keys, now, sealer};
+use mounts::Hospital;
 use oracle::{Entry, Round, Told};
 use serde_json::Value;
 use site::{Source, SourceKind};
 use spool::simulated::Simulated;
 use spool::{Disk, Spool};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use story::{Act, Cut, Hiding, Story};
+use story::{Act, Cut, Story};
 
 pub const BOX: &str = "box-1";
 pub const QUIET: Duration = Duration::from_secs(10);
@@ -40,108 +44,6 @@ pub const SOURCES: [(&str, SourceKind, &str); 5] = [
     ("claims", SourceKind::Receipt, "receipt"),
     ("feed", SourceKind::Transaction, "tx"),
 ];
-
-/// Keys of the box and of the data centre, made once.
-struct Keys {
-    folder: tempfile::TempDir,
-    opener: Opener,
-    trust: Trust,
-}
-
-fn keys() -> &'static Keys {
-    static KEYS: OnceLock<Keys> = OnceLock::new();
-    KEYS.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let options = ca::Options {
-            box_name: BOX.to_owned(),
-            recipient_bits: ca::RecipientBits::B2048,
-            ..ca::Options::default()
-        };
-        ca::make(folder.path(), &options, now()).unwrap();
-        let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
-        let opener = Opener::from_pem(&read("recipient.pem"), &read("recipient.key")).unwrap();
-        let trust = Trust::from_pem(&read("sealing-ca.pem")).unwrap();
-        Keys {
-            folder,
-            opener,
-            trust,
-        }
-    })
-}
-
-fn now() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::SystemTime::UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
-}
-
-struct Hospital {
-    writer: Writer,
-    root: PathBuf,
-    away: PathBuf,
-    hidden: [Option<Hiding>; SOURCES.len()],
-}
-
-impl Hospital {
-    fn paths(&self, source: usize) -> (PathBuf, PathBuf) {
-        let away = self.away.join(source.to_string());
-        (self.root.join(SOURCES[source].2), away)
-    }
-
-    fn hide(&mut self, source: usize, hiding: Hiding) {
-        let (here, away) = self.paths(source);
-        match hiding {
-            Hiding::Gone => std::fs::rename(here, away).unwrap(),
-            Hiding::Empty => {
-                std::fs::create_dir(&away).unwrap();
-                move_entries(&here, &away);
-            }
-        }
-        self.hidden[source] = Some(hiding);
-    }
-
-    fn show(&mut self, source: usize) -> Option<Hiding> {
-        let (here, away) = self.paths(source);
-        let hiding = self.hidden[source].take()?;
-        match hiding {
-            Hiding::Gone => std::fs::rename(away, here).unwrap(),
-            Hiding::Empty => {
-                move_entries(&away, &here);
-                std::fs::remove_dir(away).unwrap();
-            }
-        }
-        Some(hiding)
-    }
-
-    /// The server goes on writing while the box does not see it.
-    fn behind<T>(&mut self, act: impl FnOnce(&mut Writer) -> T) -> T {
-        let hidden: Vec<_> = (0..SOURCES.len()).map(|source| self.show(source)).collect();
-        let result = act(&mut self.writer);
-        for (source, hiding) in hidden.into_iter().enumerate() {
-            if let Some(hiding) = hiding {
-                self.hide(source, hiding);
-            }
-        }
-        result
-    }
-
-    fn pass(&mut self, until: Duration) {
-        let until = until.as_millis() as u64;
-        if self.writer.next_due_ms().is_some_and(|due| due <= until) {
-            self.behind(|writer| writer.pass(until)).unwrap();
-        } else {
-            self.writer.pass(until).unwrap();
-        }
-    }
-}
-
-fn move_entries(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let name = entry.unwrap().file_name();
-        std::fs::rename(from.join(&name), to.join(&name)).unwrap();
-    }
-}
 
 struct Received {
     name: String,
@@ -585,17 +487,4 @@ pub struct Summary {
     pub files: usize,
     pub bundles: usize,
     pub rounds: usize,
-}
-
-fn sealer() -> Sealer<LocalSigner> {
-    let read = |name: &str| std::fs::read(keys().folder.path().join(name)).unwrap();
-    let recipient = Recipient::from_pem(&read("recipient.pem")).unwrap();
-    let signer = LocalSigner::from_pem(&read("sealing-box.key")).unwrap();
-    Sealer::new(
-        BOX.parse().unwrap(),
-        vec![recipient],
-        &read("sealing-box.pem"),
-        signer,
-    )
-    .unwrap()
 }

@@ -11,6 +11,9 @@
 //!    version may exist for a while.
 
 mod deed;
+mod documents;
+mod files;
+mod records;
 mod truth;
 mod workday;
 mod writer;
