@@ -130,3 +130,56 @@ fn a_wrong_command_line_makes_nothing() {
     assert_eq!(seal::main(["--help".into()].into_iter()), ExitCode::SUCCESS);
     assert!(!bench.path("sealed").exists());
 }
+
+#[test]
+fn a_path_that_no_bundle_takes_is_counted_and_stops_nothing() {
+    let bench = Bench::new();
+    bench.write("store/file", b"one");
+    // two chains of folders, each as long as a path can be made, one put below the other
+    let chain = vec!["d".repeat(240); 9].join("/");
+    bench.write(format!("below/{chain}/deep"), b"too deep");
+    fs::create_dir_all(bench.path("store").join(&chain)).unwrap();
+    fs::rename(
+        bench.path("below"),
+        bench.path("store").join(&chain).join("below"),
+    )
+    .unwrap();
+    bench.write("store/zzz", b"two");
+    assert_eq!(bench.seal("box-1", &["store"]), ExitCode::FAILURE);
+    let report = bench.open();
+    assert_eq!((report.bundles, report.files), (1, 2));
+}
+
+#[test]
+fn bundles_are_never_sealed_into_bundles() {
+    let bench = Bench::new();
+    bench.write("sealed/store/file", b"one");
+    assert_eq!(bench.seal("box-1", &["."]), ExitCode::FAILURE);
+    let names = fs::read_dir(bench.path("sealed")).unwrap().count();
+    assert_eq!(names, 1, "nothing was written");
+}
+
+#[test]
+fn many_files_are_sealed_by_several_threads_and_all_arrive_once() {
+    let bench = Bench::new();
+    for number in 0..3000 {
+        let path = format!("store/{:03}/{}/{number}", number % 100, number % 7);
+        bench.write(path, format!("content {number}").as_bytes());
+    }
+    assert_eq!(bench.seal("box-1", &["store"]), ExitCode::SUCCESS);
+    let report = bench.open();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(
+        (report.files, report.replaced, report.unchanged),
+        (3000, 0, 0)
+    );
+    for number in 0..3000 {
+        let path = format!(
+            "restored/box-1/store/{:03}/{}/{number}",
+            number % 100,
+            number % 7
+        );
+        let content = fs::read(bench.path(&path)).unwrap();
+        assert_eq!(content, format!("content {number}").as_bytes());
+    }
+}

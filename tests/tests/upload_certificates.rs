@@ -25,7 +25,7 @@ struct Case {
 }
 
 const UNKNOWN_OR_STALE: &str = "unknown issuer, or the server's revocation list is stale or lacks it; the receiver's log says which";
-const KEY_OR_USE: &str = "its key, its use or the server's revocation list is not as it must be; the receiver's log says which";
+const KEY_OR_USE: &str = "its key, its name, its use or the server's revocation list is not as it must be; the receiver's log says which";
 const DATES: &str = "expired or not yet valid, or one of the clocks is wrong; look at both, then have a new one issued";
 const SIGNATURE: &str =
     "a signature in it or by its key does not fit; look at certificate and key of [upload]";
@@ -364,6 +364,10 @@ fn a_certificate_for_another_box_or_for_none_hands_in_nothing_of_this_box() {
     );
     sender.certificate = lab.pki.file("server.pem");
     sender.key = lab.pki.file("server.key");
-    refused(&lab, &server, &sender, "no box");
-    server.await_line("the client certificate names no box");
+    let error = refused(&lab, &server, &sender, "no box");
+    assert_eq!(
+        error.to_string(),
+        format!("the server refuses this box's certificate: {KEY_OR_USE}")
+    );
+    server.await_line("client certificate: it names no box; have one issued with the box's name");
 }

@@ -116,59 +116,6 @@ fn another_bundle_of_a_received_name_is_refused_and_the_first_one_stays() {
 }
 
 #[test]
-fn cuts_at_any_byte_with_restarts_in_between_lose_and_duplicate_nothing() {
-    let lab = Lab::new();
-    let seed: u64 = std::env::var("UPLOAD_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(20_261_122);
-    println!("UPLOAD_SEED={seed}");
-    let mut random = noise(seed, 8 * 4096)
-        .chunks(8)
-        .map(|c| u64::from_le_bytes(c.try_into().unwrap()))
-        .collect::<Vec<_>>()
-        .into_iter();
-    let mut server = lab.start();
-    let sender = lab.sender();
-    let mut cuts = 0;
-    for sequence in 1..=4u64 {
-        let name = format!("{BOX}-{sequence:010}.cms");
-        let bytes = noise(seed + sequence, 2_000_000 + sequence as usize);
-        let bundle = lab.bundle(&name, &bytes);
-        loop {
-            let length = (random.next().unwrap() % 700_000) as usize;
-            let mut client = sender
-                .client(wire::cut_after(server.address, length))
-                .with_chunk_bytes(300_000);
-            match attempt(&mut client, &sender, &bundle) {
-                Ok(_) => break,
-                Err(error) => {
-                    assert_eq!(error.advice(), Advice::Retry, "{error}");
-                    cuts += 1;
-                }
-            }
-            if random.next().unwrap() % 3 == 0 {
-                drop(server);
-                server = lab.start();
-            }
-        }
-        assert_eq!(lab.stored(&name).unwrap(), bytes);
-    }
-    assert!(
-        cuts >= 12,
-        "only {cuts} cuts were needed: the wire did not cut"
-    );
-    let folder: Vec<_> = std::fs::read_dir(lab.store().join(BOX)).unwrap().collect();
-    assert_eq!(folder.len(), 4);
-    assert_eq!(
-        std::fs::read_dir(lab.store().join(".partial").join(BOX))
-            .unwrap()
-            .count(),
-        0
-    );
-}
-
-#[test]
 fn a_cut_upload_goes_on_where_it_was_cut_and_not_at_the_beginning() {
     let lab = Lab::new();
     let server = lab.start();

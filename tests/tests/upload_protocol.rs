@@ -4,116 +4,13 @@ mod upload_lab;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::io::Write;
 use upload::tus::{checksum, hex, metadata};
-use upload_lab::{BOX, Lab, Running, SERVER, Sender, noise};
+use upload_lab::raw::Raw;
+use upload_lab::{BOX, Lab, Running, SERVER, noise};
 
 const FIRST: &str = "north-1-0000000001.cms";
 const PATH: &str = "/files/north-1-0000000001.cms";
-
-/// A client that says exactly what a test tells it to.
-struct Raw(BufReader<rustls::StreamOwned<rustls::ClientConnection, TcpStream>>);
-
-struct Answer {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
-}
-
-impl Raw {
-    fn connect(address: SocketAddr, sender: &Sender) -> Self {
-        let name = upload::ServerName::try_from(SERVER).unwrap();
-        let connection =
-            rustls::ClientConnection::new(Arc::new(sender.tls().unwrap()), name).unwrap();
-        Self(BufReader::new(rustls::StreamOwned::new(
-            connection,
-            TcpStream::connect(address).unwrap(),
-        )))
-    }
-
-    fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {SERVER}\r\nContent-Length: {}\r\n",
-            body.len()
-        );
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        let stream = self.0.get_mut();
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(b"\r\n").unwrap();
-        stream.write_all(body).unwrap();
-        stream.flush().unwrap();
-        self.read(method)
-    }
-
-    /// With the version header that every tus request has.
-    fn tus(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        self.ask(
-            method,
-            path,
-            &[&[("Tus-Resumable", "1.0.0")], headers].concat(),
-            body,
-        )
-    }
-
-    fn announce(&mut self, name: &str, bytes: &[u8]) -> Answer {
-        let digest = hex(bundle::Digest::of(bytes).0.as_slice());
-        let metadata = metadata(&[
-            ("filename", name),
-            ("sha256", &digest),
-            ("filetype", "application/cms"),
-        ]);
-        let length = bytes.len().to_string();
-        self.tus(
-            "POST",
-            "/files/",
-            &[("Upload-Length", &length), ("Upload-Metadata", &metadata)],
-            b"",
-        )
-    }
-
-    fn patch(&mut self, path: &str, offset: u64, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let offset = offset.to_string();
-        let fixed = [
-            ("Content-Type", "application/offset+octet-stream"),
-            ("Upload-Offset", offset.as_str()),
-        ];
-        self.tus("PATCH", path, &[&fixed, headers].concat(), body)
-    }
-
-    fn offset(&mut self) -> String {
-        self.tus("HEAD", PATH, &[], b"").headers["upload-offset"].clone()
-    }
-
-    fn read(&mut self, method: &str) -> Answer {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        let status = line.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut headers = BTreeMap::new();
-        loop {
-            let mut line = String::new();
-            self.0.read_line(&mut line).unwrap();
-            let Some((name, value)) = line.trim_end().split_once(": ") else {
-                break;
-            };
-            headers.insert(name.to_lowercase(), value.to_owned());
-        }
-        let length = headers
-            .get("content-length")
-            .map_or(0, |text: &String| text.parse().unwrap());
-        let mut body = vec![0; if method == "HEAD" { 0 } else { length }];
-        self.0.read_exact(&mut body).unwrap();
-        Answer {
-            status,
-            headers,
-            body,
-        }
-    }
-}
 
 fn connected() -> (Lab, Running, Raw) {
     let lab = Lab::new();
@@ -183,7 +80,7 @@ fn an_upload_is_created_asked_for_and_filled_as_the_protocol_says() {
         (last.status, last.headers["upload-offset"].as_str()),
         (204, "1000")
     );
-    assert_eq!(raw.offset(), "1000");
+    assert_eq!(raw.offset(PATH), "1000");
     assert_eq!(lab.stored(FIRST).unwrap(), bytes);
     let receipt = raw.ask("GET", &format!("{PATH}/receipt"), &[], b"");
     assert_eq!(
@@ -217,7 +114,7 @@ fn a_chunk_with_a_wrong_checksum_is_taken_back() {
             .status,
         460
     );
-    assert_eq!(raw.offset(), "1000");
+    assert_eq!(raw.offset(PATH), "1000");
     let right = checksum(&bundle::Digest::of(&bytes[1000..]).0);
     assert_eq!(
         raw.patch(PATH, 1000, &[("Upload-Checksum", &right)], &bytes[1000..])
@@ -266,7 +163,7 @@ fn a_chunk_at_another_offset_or_of_another_type_or_too_long_changes_nothing() {
     let headers = [("Content-Type", "text/plain"), ("Upload-Offset", "0")];
     assert_eq!(raw.tus("PATCH", PATH, &headers, b"abcd").status, 415);
     assert_eq!(raw.patch(PATH, 0, &[], b"abcde").status, 413);
-    assert_eq!(raw.offset(), "0");
+    assert_eq!(raw.offset(PATH), "0");
 }
 
 #[test]
@@ -409,7 +306,7 @@ fn an_unfinished_upload_with_other_bytes_is_started_over() {
     raw.announce(FIRST, b"abcd");
     raw.patch(PATH, 0, &[], b"ab");
     assert_eq!(raw.announce(FIRST, b"wxyz").status, 201);
-    assert_eq!(raw.offset(), "0");
+    assert_eq!(raw.offset(PATH), "0");
     raw.patch(PATH, 0, &[], b"wxyz");
     assert_eq!(lab.stored(FIRST).unwrap(), b"wxyz");
 }

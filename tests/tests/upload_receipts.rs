@@ -3,6 +3,8 @@
 mod upload_lab;
 
 use bundle::BundleName;
+use bundle::signed::{Placement, sign};
+use std::collections::BTreeSet;
 use std::process::Command;
 use upload::receipt::{Statement, is_unsigned_mark, issue, unsigned_mark};
 use upload::tus::hex;
@@ -80,17 +82,92 @@ fn a_receipt_for_another_bundle_size_or_digest_is_refused_by_name() {
 }
 
 #[test]
-fn a_receipt_with_any_bit_flipped_is_refused() {
+fn a_receipt_with_any_bit_flipped_is_refused_with_a_reason() {
     let lab = Lab::new();
     let der = signed_by(&lab, "receipt", &statement());
     let receiver = certificate(&lab.pki.file("receipt.pem"));
     let name: BundleName = FIRST.parse().unwrap();
+    let mut reasons = BTreeSet::new();
     for bit in 0..der.len() * 8 {
         let mut wrong = der.clone();
         wrong[bit / 8] ^= 1 << (bit % 8);
         let verdict = verify_receipt(UnverifiedReceipt(wrong), &receiver, &name, 5000, &DIGEST);
-        assert!(verdict.is_err(), "bit {bit} of {}", der.len() * 8);
+        match verdict {
+            Err(ReceiptFault::Signature(reason)) => drop(reasons.insert(reason.to_string())),
+            Err(other) => panic!("bit {bit}: {other}, though the signature cannot fit"),
+            Ok(_) => panic!("bit {bit} of {} was accepted", der.len() * 8),
+        }
     }
+    for words in [
+        "the signature is not whole DER of CMS SignedData",
+        "the signature does not fit the content",
+        "the message does not carry its signer's certificate",
+        "the message is signed by another certificate than the one expected",
+        "the signature has a version other than 1, which none of ours has",
+        "the signature has a list of digests that is not its signer's, which none of ours has",
+    ] {
+        assert!(reasons.contains(words), "{words} in {reasons:#?}");
+    }
+}
+
+#[test]
+fn a_receipt_that_is_replayed_for_the_next_bundle_or_another_of_the_same_number_is_refused() {
+    let lab = Lab::new();
+    let receiver = certificate(&lab.pki.file("receipt.pem"));
+    let replay = |bundle: &str, size: u64, digest: &[u8; 32]| {
+        let der = signed_by(&lab, "receipt", &statement());
+        let name: BundleName = bundle.parse().unwrap();
+        verify_receipt(UnverifiedReceipt(der), &receiver, &name, size, digest)
+            .map(|_| ())
+            .unwrap_err()
+    };
+    assert!(matches!(
+        replay("north-1-0000000002.cms", 5000, &DIGEST),
+        ReceiptFault::OtherBundle { .. }
+    ));
+    assert!(matches!(
+        replay("north-2-0000000001.cms", 5000, &DIGEST),
+        ReceiptFault::OtherBundle { .. }
+    ));
+    assert!(matches!(
+        replay(FIRST, 5000, &[8; 32]),
+        ReceiptFault::OtherDigest { .. }
+    ));
+    assert!(matches!(
+        replay(FIRST, 5001, &DIGEST),
+        ReceiptFault::OtherSize { .. }
+    ));
+}
+
+#[test]
+fn what_the_receiver_signed_without_stating_all_is_no_receipt() {
+    let lab = Lab::new();
+    let key = std::fs::read(lab.pki.file("receipt.key")).unwrap();
+    let key = bundle::LocalSigner::from_pem(&key).unwrap();
+    let signer = certificate(&lab.pki.file("receipt.pem"));
+    let signed = |content: &[u8], placement| sign(content, placement, &signer, &key).unwrap();
+    let name: BundleName = FIRST.parse().unwrap();
+    let right = serde_json::to_string(&statement()).unwrap();
+    for content in [
+        right.replace("\"time\"", "\"mood\""),
+        right.replace('{', "{\"mood\":1,"),
+        right.replace('{', "{\"size\":5000,"),
+        right.replace("5000", "\"5000\""),
+        right.clone() + "{}",
+        String::from_utf8(unsigned_mark(&name, 5000, &DIGEST)).unwrap(),
+        String::new(),
+    ] {
+        let fault = verdict(&lab, signed(content.as_bytes(), Placement::Attached)).unwrap_err();
+        assert!(matches!(fault, ReceiptFault::NoStatement), "{content}");
+    }
+    let detached = verdict(&lab, signed(right.as_bytes(), Placement::Detached)).unwrap_err();
+    assert_eq!(
+        std::error::Error::source(&detached).unwrap().to_string(),
+        "the signature has no content inside, which none of ours has"
+    );
+    // and what a server without receipts leaves in a receipt's place is none
+    let mark = verdict(&lab, unsigned_mark(&name, 5000, &DIGEST)).unwrap_err();
+    assert!(matches!(mark, ReceiptFault::Signature(_)));
 }
 
 #[test]

@@ -9,9 +9,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use upload::{UnverifiedReceipt, verify_receipt};
 use upload_lab::{BOX, EVENT_LIMIT, Lab, Running, certificate, noise};
 
@@ -75,14 +76,19 @@ impl SenderRig {
     /// Starts the role; it ends with the test's process.
     fn run(&self, lab: &Lab, server: SocketAddr, receipts: site::Receipts) {
         let plan = plan(lab, server, receipts, &self.root);
+        self.run_by(&plan, SystemTime::now);
+    }
+
+    /// As [`run`](Self::run), by another plan and another clock.
+    fn run_by(&self, plan: &Plan, clock: impl Fn() -> SystemTime + Send + 'static) {
         std::fs::write(
             self.root.join("run/site/plan.json"),
-            serde_json::to_vec(&plan).unwrap(),
+            serde_json::to_vec(plan).unwrap(),
         )
         .unwrap();
         let runtime = Runtime::below("sender", &self.root);
         thread::spawn(move || {
-            if let Err(error) = collector::roles::sender::run(runtime) {
+            if let Err(error) = collector::roles::sender::run_by(runtime, &clock) {
                 eprintln!("the role ended: {error}");
             }
         });
@@ -386,4 +392,126 @@ fn where_the_site_has_no_receipts_a_mark_takes_their_place() {
         12,
         &digest
     ));
+}
+
+/// A clock that a test sets, in seconds after a midnight of UTC.
+fn set_clock() -> (Arc<AtomicU64>, impl Fn() -> SystemTime + Send + 'static) {
+    let clock = Arc::new(AtomicU64::new(0));
+    let read = clock.clone();
+    (clock, move || {
+        UNIX_EPOCH + Duration::from_secs(read.load(Ordering::SeqCst))
+    })
+}
+
+fn at_night(plan: &mut Plan) {
+    plan.sending.windows = vec![site::Window {
+        from_minute: 22 * 60,
+        to_minute: 5 * 60,
+    }];
+}
+
+fn await_state(rig: &SenderRig, state: &str) {
+    let limit = Instant::now() + EVENT_LIMIT;
+    let file = rig.root.join("run/status/sender/status.json");
+    while !file.exists() || rig.status()["state"] != state {
+        assert!(Instant::now() < limit, "never {state}: {}", rig.status());
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn outside_the_windows_nothing_is_sent_and_inside_what_waited_goes() {
+    let lab = Lab::new();
+    let (rig, server) = (SenderRig::new(&lab), lab.start());
+    let mut plan = plan(&lab, server.address, signed(&lab, &rig), &rig.root);
+    at_night(&mut plan);
+    let (clock, read) = set_clock();
+    clock.store(12 * 3600, Ordering::SeqCst);
+    let first = rig.append(1, b"waits for the night");
+    rig.run_by(&plan, read);
+    await_state(&rig, "outside the sending windows");
+    assert_eq!(rig.status()["minutes_to_window"], 600);
+    assert_eq!(rig.status()["queued"], 1);
+    assert!(lab.stored(&first).is_none() && server.log().is_empty());
+    clock.store(23 * 3600, Ordering::SeqCst);
+    // A new bundle wakes the role before the minute is over.
+    let second = rig.append(2, b"comes at night");
+    rig.await_receipt(&second);
+    assert_eq!(lab.stored(&first).unwrap(), b"waits for the night");
+}
+
+#[test]
+fn a_window_that_ends_stops_an_upload_between_chunks_and_the_next_one_finishes_it() {
+    let lab = Lab::new();
+    let (rig, server) = (SenderRig::new(&lab), lab.start());
+    let mut plan = plan(&lab, server.address, signed(&lab, &rig), &rig.root);
+    at_night(&mut plan);
+    // Small chunks: five seconds' worth.
+    plan.sending.most_bytes_per_second = Some(1_000_000);
+    let bytes = noise(3, 6_000_000);
+    let name = rig.append(1, &bytes);
+    let (clock, _) = set_clock();
+    let night = clock.clone();
+    let asked = AtomicU64::new(0);
+    rig.run_by(&plan, move || {
+        // Open for the role's own question and for the first chunk; then the night is over until the test says so.
+        let morning = asked.fetch_add(1, Ordering::SeqCst) >= 2;
+        let closed = morning && night.load(Ordering::SeqCst) == 0;
+        UNIX_EPOCH + Duration::from_secs(if closed { 5 * 3600 } else { 4 * 3600 })
+    });
+    await_state(&rig, "outside the sending windows");
+    assert_eq!(lab.await_partial(&name, 4_194_304), 4_194_304);
+    assert!(lab.stored(&name).is_none());
+    clock.store(1, Ordering::SeqCst);
+    let second = rig.append(2, b"wakes the role");
+    rig.await_receipt(&second);
+    assert_eq!(lab.stored(&name).unwrap(), bytes);
+    let told: Vec<_> = rig.events().iter().map(|e| e["event"].clone()).collect();
+    assert_eq!(told, ["delivered", "delivered"], "a pause is no failure");
+}
+
+#[test]
+fn newest_first_delivers_the_newest_first() {
+    let lab = Lab::new();
+    let (rig, server) = (SenderRig::new(&lab), lab.start());
+    let mut plan = plan(&lab, server.address, signed(&lab, &rig), &rig.root);
+    plan.sending.order = site::Order::NewestFirst;
+    for sequence in 1..=5 {
+        rig.append(sequence, &noise(sequence, 1000));
+    }
+    rig.run_by(&plan, SystemTime::now);
+    rig.await_receipt(&format!("{BOX}-0000000001.cms"));
+    let order: Vec<_> = rig.events().iter().map(|e| e["number"].clone()).collect();
+    assert_eq!(order, [5, 4, 3, 2, 1]);
+}
+
+/// The rig's box has no private key in any file: its keyholder is a thread of the test.
+#[test]
+fn the_sender_delivers_without_any_private_key_in_its_reach() {
+    let lab = Lab::new();
+    let (rig, server) = (SenderRig::new(&lab), lab.start());
+    let receipts = signed(&lab, &rig);
+    let plan = plan(&lab, server.address, receipts, &rig.root);
+    let written = serde_json::to_value(&plan.upload).unwrap();
+    assert!(
+        written.get("key").is_none(),
+        "the plan names no key: {written}"
+    );
+    let name = rig.append(1, b"proved by the keyholder");
+    rig.run_by(&plan, SystemTime::now);
+    rig.await_receipt(&name);
+    let mut folders = vec![rig.root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                let bytes = std::fs::read(entry.path()).unwrap_or_default();
+                let key = bytes.windows(11).any(|part| part == b"PRIVATE KEY");
+                assert!(!key, "{}", entry.path().display());
+            }
+        }
+    }
 }

@@ -29,6 +29,8 @@ fn negotiate(
         client.process_new_packets()?;
     }
     let group = client.negotiated_key_exchange_group().unwrap().name();
+    let other = server.negotiated_key_exchange_group().unwrap().name();
+    assert_eq!(group, other, "both ends name the same group");
     let suite = client.negotiated_cipher_suite().unwrap().suite();
     Ok((
         client.protocol_version().unwrap(),
@@ -99,4 +101,19 @@ fn a_revocation_list_without_a_list_stops_the_setup() {
             .ends_with("ca.pem holds no revocation list in PEM"),
         "{error}"
     );
+}
+
+#[test]
+fn neither_end_resumes_sends_early_data_or_renews_tickets() {
+    let lab = Lab::new();
+    for profile in [TlsProfile::Modern, TlsProfile::Compat] {
+        let server = ours(&lab, profile);
+        assert_eq!(server.send_tls13_tickets, 0);
+        assert_eq!(server.max_early_data_size, 0);
+        assert!(!server.session_storage.can_cache() && !server.ticketer.enabled());
+        let mut sender = lab.sender();
+        sender.profile = profile;
+        let client = sender.tls().unwrap();
+        assert!(!client.enable_early_data);
+    }
 }

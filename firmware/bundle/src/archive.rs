@@ -13,6 +13,7 @@ pub const SIGNATURE_NAME: &[u8] = b"manifest.p7s";
 
 const NAME_BYTES: usize = 100;
 const SIZE_FIELD: std::ops::Range<usize> = 124..136;
+const CHECKSUM_FIELD: std::ops::Range<usize> = 148..156;
 const TYPE_FLAG: usize = 156;
 const LINK_NAME: std::ops::Range<usize> = 157..257;
 const MAGIC: std::ops::Range<usize> = 257..265;
@@ -216,19 +217,18 @@ impl<'a> Reader<'a> {
 }
 
 fn check_header(block: &[u8], place: usize, name: &[u8]) -> Result<(), ArchiveError> {
-    let header = Header::from_byte_slice(block);
     let sum: u32 = block
         .iter()
         .enumerate()
         .map(|(i, &b)| {
-            if (148..156).contains(&i) {
+            if CHECKSUM_FIELD.contains(&i) {
                 32
             } else {
                 u32::from(b)
             }
         })
         .sum();
-    if header.cksum().ok() != Some(sum) {
+    if read_checksum(&block[CHECKSUM_FIELD]) != Some(sum) {
         return Err(ArchiveError::Checksum { place });
     }
     if &block[MAGIC] != b"ustar\x0000" {
@@ -251,6 +251,18 @@ fn check_header(block: &[u8], place: usize, name: &[u8]) -> Result<(), ArchiveEr
         });
     }
     Ok(())
+}
+
+/// Seven octal digits and a NUL, as we write a checksum, or six, a NUL and a space, as stock `tar` does.
+fn read_checksum(field: &[u8]) -> Option<u32> {
+    let digits = match field {
+        [digits @ .., 0, b' '] | [digits @ .., 0] => digits,
+        _ => return None,
+    };
+    if !digits.iter().all(|b| matches!(b, b'0'..=b'7')) {
+        return None;
+    }
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
 }
 
 /// Eleven octal digits and a NUL or space, as POSIX writes a size.

@@ -297,6 +297,17 @@ impl UnverifiedContent {
     }
 
     #[cfg(test)]
+    pub(crate) fn of_archive(archive: Vec<u8>) -> Self {
+        let sha256 = Digest::of(b"");
+        Self { archive, sha256 }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn archive(&self) -> &[u8] {
+        &self.archive
+    }
+
+    #[cfg(test)]
     pub(crate) fn manifest_bytes(&self) -> Result<&[u8], ArchiveError> {
         Reader::new(&self.archive)
             .expect(MANIFEST_NAME)

@@ -130,6 +130,7 @@ impl Catalogue {
             }
             editor.flush()?;
         }
+        crate::kept::keep(&transaction, intent.sequence, intent.sha256)?;
         transaction.execute("DELETE FROM change", [])?;
         transaction.execute("DELETE FROM intent", [])?;
         transaction.execute(
@@ -153,7 +154,11 @@ fn changes(connection: &Connection) -> Result<Vec<Change>, CatalogueError> {
     let mut query = connection.prepare_cached(
         "SELECT action, root, path, origin, size, mtime, sha256, version, next FROM change ORDER BY ordinal",
     )?;
-    let mut rows = query.query([])?;
+    changes_of(query.query([])?)
+}
+
+/// Reads changes from rows with the columns of `change`.
+pub(crate) fn changes_of(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Change>, CatalogueError> {
     let mut changes = Vec::new();
     while let Some(row) = rows.next()? {
         let origin: Option<Vec<u8>> = row.get(3)?;
@@ -219,7 +224,7 @@ fn apply(
 }
 
 /// Enters the version of a file and returns by how many files the source has grown: 0 or 1.
-fn put(
+pub(crate) fn put(
     connection: &Connection,
     editor: &mut Editor<'_>,
     change: &Change,

@@ -36,6 +36,7 @@
 mod diff;
 mod error;
 mod intent;
+mod kept;
 mod missing;
 mod names;
 mod schema;

@@ -84,5 +84,6 @@ pub fn open(path: &Path) -> Result<Connection, CatalogueError> {
             });
         }
     }
+    connection.execute_batch(crate::kept::LAYOUT)?;
     Ok(connection)
 }

@@ -274,6 +274,23 @@ impl<'c> Editor<'c> {
         Ok(loaded.content.put(&below, file))
     }
 
+    /// The known version of a file, and the known files beside it in the part that holds it.
+    pub fn known(
+        &mut self,
+        root: Directory,
+        path: &[u8],
+    ) -> Result<(Option<Known>, Vec<Known>), CatalogueError> {
+        let (folder, name) = split(path);
+        self.load(root, folder, name)?;
+        let Some(loaded) = &self.loaded else {
+            return Err(DAMAGED);
+        };
+        let Some(folder) = loaded.content.at(&folder[loaded.path.len()..]) else {
+            return Ok((None, Vec::new()));
+        };
+        Ok((folder.file(name).cloned(), folder.files.clone()))
+    }
+
     /// Removes a file and what it leaves empty; says whether it was there.
     pub fn take(&mut self, root: Directory, path: &[u8]) -> Result<bool, CatalogueError> {
         let (folder, name) = split(path);

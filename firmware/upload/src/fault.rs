@@ -47,6 +47,8 @@ pub enum CertificateFault {
     /// Its key usage does not allow the handshake signature.
     NoSignatures,
     WeakKey,
+    /// A client's, without the name of a box.
+    NoBox,
     /// An authority's own certificate, a self-signed one among them.
     Authority,
     Other(CertificateError),
@@ -118,6 +120,7 @@ impl fmt::Display for CertificateFault {
             Self::WeakKey => {
                 "its key is too weak; have one issued for P-256, or for RSA of 2048 bits or more"
             }
+            Self::NoBox => "it names no box; have one issued with the box's name as DNS name",
             Self::Authority => {
                 "it is an authority's own; have one issued by the configured authority for this end"
             }
@@ -334,7 +337,7 @@ fn alert_words(alert: AlertDescription) -> &'static str {
             "a signature in it or by its key does not fit; look at certificate and key of [upload]"
         }
         Alert::CertificateUnknown => {
-            "its key, its use or the server's revocation list is not as it must be; the receiver's log says which"
+            "its key, its name, its use or the server's revocation list is not as it must be; the receiver's log says which"
         }
         Alert::BadCertificate => "its name or form is wrong; the receiver's log says which",
         _ => "no reason given; the receiver's log may have one",

@@ -33,3 +33,4 @@ pub use receipt::{Receipt, ReceiptFault, UnverifiedReceipt, verify_receipt};
 pub use rustls::ClientConfig;
 pub use rustls_pki_types::ServerName;
 pub use tls::{Identity, TlsFault, TlsProfile, Trust};
+pub use tls_verify::box_of;

@@ -6,7 +6,8 @@
 //!    past its next update refuses everyone. rustls does neither by default.
 //! 3. No session is resumed: a resumed session would skip the check of the certificate. So there are no tickets and no
 //!    early data either.
-//! 4. TLS 1.2 binds its keys to the whole handshake (extended master secret, RFC 7627), and is not renegotiated.
+//! 4. Nothing is renegotiated. With that and 3, nothing depends on TLS 1.2's extended master secret, which is used where
+//!    the peer has it.
 //!
 //! Trusted: the files of the site configuration, or of the receiver's command line. Clock: the system's.
 
@@ -239,7 +240,6 @@ pub fn client_config(
         .with_custom_certificate_verifier(Arc::new(Strict(verifier)))
         .with_client_cert_resolver(identity.resolver());
     config.resumption = Resumption::disabled();
-    config.require_ems = true;
     Ok(config)
 }
 
@@ -262,7 +262,6 @@ pub fn server_config(
         .with_client_cert_verifier(Arc::new(Strict(verifier)))
         .with_cert_resolver(identity.resolver());
     config.send_tls13_tickets = 0;
-    config.require_ems = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
 }

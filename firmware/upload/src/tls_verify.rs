@@ -6,10 +6,12 @@
 //! 2. A key usage without `digitalSignature` refuses: the handshake signature is the only use that TLS makes of the key.
 //!    The wrapped verifier does not look at it.
 //! 3. RSA keys have [`LEAST_RSA_BITS`] or more; elliptic curves are P-256, P-384, P-521 and Ed25519.
+//! 4. A client's certificate names a box. Whether it is the right one is asked with each request.
 //!
 //! Sources: RFC 5280 section 4.2.1.3, RFC 8446 section 4.4.2, SP 800-131A revision 2.
 
 use crate::fault::CertificateFault;
+use bundle::BoxName;
 use der::asn1::{ObjectIdentifier, UintRef};
 use der::{Decode, Sequence};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -20,7 +22,8 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
 use x509_cert::Certificate;
-use x509_cert::ext::pkix::KeyUsage;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{KeyUsage, SubjectAltName};
 
 /// 112 bits of strength. A smaller modulus can be factored by those who would want these records.
 pub const LEAST_RSA_BITS: usize = 2048;
@@ -90,6 +93,29 @@ fn key_fault(certificate: &Certificate) -> Option<CertificateFault> {
         _ => false,
     };
     (!strong).then_some(CertificateFault::WeakKey)
+}
+
+/// The name of the box in its certificate: the DNS name, or the common name where there is none.
+pub fn box_of(certificate: &CertificateDer<'_>) -> Option<BoxName> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let signed_part = certificate.tbs_certificate();
+    let alternative = signed_part.get_extension::<SubjectAltName>().ok().flatten();
+    let dns = alternative.and_then(|(_, names)| {
+        names.0.iter().find_map(|name| match name {
+            GeneralName::DnsName(name) => Some(name.to_string()),
+            _ => None,
+        })
+    });
+    let name = match dns {
+        Some(name) => name,
+        None => signed_part
+            .subject()
+            .common_name()
+            .ok()??
+            .value()
+            .into_owned(),
+    };
+    name.parse().ok()
 }
 
 fn rsa_bits(key: &[u8]) -> Option<usize> {
@@ -165,6 +191,9 @@ impl<V: ClientCertVerifier + ?Sized> ClientCertVerifier for Strict<V> {
             .verify_client_cert(end_entity, intermediates, now)
             .map_err(with_alert)?;
         check(end_entity)?;
+        if box_of(end_entity).is_none() {
+            return Err(refusal(CertificateFault::NoBox));
+        }
         Ok(verified)
     }
 

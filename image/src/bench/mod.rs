@@ -11,8 +11,17 @@ mod finding;
 mod first_scan;
 mod growth;
 mod native;
+mod open;
+mod receive;
+mod receive_load;
 mod rescan;
 mod rescan_day;
+mod seal_large;
+mod seal_limit;
+mod seal_small;
+mod spool;
+mod store;
+mod store_large;
 mod virtual_machine;
 
 use std::error::Error;
@@ -58,6 +67,41 @@ const MEASUREMENTS: &[(&str, &str, Measure)] = &[
         "growth",
         "time and memory of a walk by the size of the store, with a plot",
         growth::measure,
+    ),
+    (
+        "seal-small",
+        "sealing 100 000 small files, beside find, sha256sum, tar, zstd and openssl",
+        seal_small::measure,
+    ),
+    (
+        "seal-large",
+        "sealing 4 GiB of documents and images, and memory, beside the same",
+        seal_large::measure,
+    ),
+    (
+        "seal-limit",
+        "sealing 1 GiB, beside zstd alone",
+        seal_limit::measure,
+    ),
+    (
+        "open",
+        "opening and restoring 100 000 small files, beside openssl, zstd, tar and sha256sum",
+        open::measure,
+    ),
+    (
+        "receive",
+        "receiving 64 MiB bundles of eight boxes, durable, beside nginx by PUT",
+        receive::measure,
+    ),
+    (
+        "receive-load",
+        "200 boxes at once: throughput, latency, memory and descriptors of the receiver",
+        receive_load::measure,
+    ),
+    (
+        "spool",
+        "durable commits a second of the queue, beside SQLite with the same bundles on the same disk",
+        spool::measure,
     ),
 ];
 

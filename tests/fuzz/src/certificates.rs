@@ -1,8 +1,8 @@
-//! Certificates and revocation lists, each as the product uses it. The first byte chooses the use, the rest is DER, put
-//! into PEM here; with [`PEM`] the rest is a PEM file as it is.
+//! Certificates and revocation lists, each as the product uses it. The first byte chooses the use. Then comes DER, which
+//! is put into PEM here; or [`AS_IT_IS`] and a PEM file.
 //!
 //! 1. A recipient that is accepted can be sealed to, and has 2048 to 4096 bits.
-//! 2. A signer is trusted only if it is, byte for byte, the one that the authority issued.
+//! 2. A signer is trusted only if it is, byte for byte, one that the authority issued.
 //! 3. A revoked signer is refused under every list that is accepted; a list of somebody else helps nobody.
 //! 4. A client's certificate gives a box name of the right form, or none.
 //! 5. Every refusal is words on one line.
@@ -21,30 +21,34 @@ pub const SIGNER: u8 = b's';
 pub const AUTHORITY: u8 = b'a';
 pub const LIST: u8 = b'l';
 pub const CLIENT: u8 = b'c';
-pub const DISC: u8 = b'd';
-pub const PEM: u8 = b'p';
+/// Files of a commissioning disc.
+pub const DISC_RECIPIENT: u8 = b'R';
+pub const DISC_UPLOAD: u8 = b'U';
+pub const DISC_TUNNEL: u8 = b'I';
+pub const DISC_LIST: u8 = b'L';
+/// Begins a PEM file; no DER of ours begins so.
+pub const AS_IT_IS: u8 = b'-';
 
 pub fn certificates(bytes: &[u8]) -> Verdict {
     let Some((&kind, rest)) = bytes.split_first() else {
         return Verdict::Refused;
     };
+    let file = |label| match rest.first() {
+        Some(&AS_IT_IS) => rest.to_vec(),
+        _ => pem(label, rest),
+    };
+    let certificate = || file("CERTIFICATE");
+    let list_file = || file("X509 CRL");
     match kind {
-        RECIPIENT => recipient(&pem("CERTIFICATE", rest)),
-        SIGNER => signer(&pem("CERTIFICATE", rest)),
-        AUTHORITY => authority(&pem("CERTIFICATE", rest)),
-        LIST => list(&pem("X509 CRL", rest)),
+        RECIPIENT => recipient(&certificate()),
+        SIGNER => signer(&certificate()),
+        AUTHORITY => authority(&certificate()),
+        LIST => list(&list_file()),
         CLIENT => client(rest),
-        DISC => disc(&pem("CERTIFICATE", rest), &pem("X509 CRL", rest)),
-        PEM => {
-            let verdicts = [
-                recipient(rest),
-                signer(rest),
-                authority(rest),
-                list(rest),
-                disc(rest, rest),
-            ];
-            Verdict::accepted_if(verdicts.contains(&Verdict::Accepted))
-        }
+        DISC_RECIPIENT => disc("recipient.pem", &certificate()),
+        DISC_UPLOAD => disc("upload.pem", &certificate()),
+        DISC_TUNNEL => disc("ike.pem", &certificate()),
+        DISC_LIST => disc("upload-authority.crl", &list_file()),
         _ => Verdict::Refused,
     }
 }
@@ -140,16 +144,7 @@ fn client(der: &[u8]) -> Verdict {
     Verdict::accepted_if(good)
 }
 
-/// As files of a commissioning disc.
-fn disc(certificate: &[u8], list: &[u8]) -> Verdict {
-    let text = site_text::example();
-    let verdicts = [
-        ("recipient.pem", certificate),
-        ("upload.pem", certificate),
-        ("ike.pem", certificate),
-        ("receipt.pem", certificate),
-        ("upload-authority.crl", list),
-    ]
-    .map(|replaced| site_text::check(text, &[replaced]));
-    Verdict::accepted_if(verdicts.contains(&Verdict::Accepted))
+/// As one file of a commissioning disc.
+fn disc(name: &str, bytes: &[u8]) -> Verdict {
+    site_text::check(site_text::example(), &[(name, bytes)])
 }

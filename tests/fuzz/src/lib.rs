@@ -14,6 +14,7 @@ mod keys;
 mod manifest;
 mod message;
 mod paths;
+mod queue;
 mod restore;
 mod rogue;
 mod runtime;
@@ -28,6 +29,7 @@ pub use envelope::bundle_envelope;
 pub use inside::bundle_inside;
 pub use manifest::manifest;
 pub use paths::store_paths;
+pub use queue::spool_files;
 pub use restore::restore;
 pub use rogue::bundle_rogue;
 pub use signed::{receipt, signature};
@@ -99,6 +101,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "tus_response",
         run: tus_response,
+    },
+    Target {
+        name: "spool_files",
+        run: spool_files,
     },
     Target {
         name: "store_paths",

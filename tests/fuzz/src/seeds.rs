@@ -1,7 +1,7 @@
 //! Good inputs, made by the product itself: where each target starts from. `cargo run -p fuzz --example seeds` writes
 //! them into the corpus, which is to be done again when a format changes.
 
-use crate::{Verdict, certificates as uses, inside, keys, rogue, signed, site_text};
+use crate::{Verdict, certificates as uses, inside, keys, queue, rogue, signed, site_text};
 use crate::{tus_request as request, tus_response as response};
 use bundle::signed::{Placement, sign};
 use bundle::{Body, Digest, Draft, Entry, Event, LocalSigner, Part, Source, VersionId};
@@ -42,6 +42,8 @@ pub fn seeds() -> Vec<Seed> {
     seeds.extend(requests());
     seeds.extend(responses());
     seeds.extend(texts());
+    let queue = queue::after_appending(&[b"first", b"second"]);
+    seeds.push(seed("spool_files", "queue", queue));
     seeds
 }
 
@@ -145,41 +147,29 @@ fn certificates() -> Vec<Seed> {
     let list = CertificateRevocationListDer::from_pem_slice(keys::REVOCATION_LIST)
         .expect("a list")
         .to_vec();
-    let with = |kind: u8, der: &[u8]| [&[kind], der].concat();
+    let made = |name, kind: u8, bytes: &[u8]| seed("certificates", name, [&[kind], bytes].concat());
     vec![
-        seed(
-            "certificates",
-            "recipient",
-            with(uses::RECIPIENT, &der(keys::RECIPIENT)),
+        made("recipient", uses::RECIPIENT, &der(keys::RECIPIENT)),
+        made("signer", uses::SIGNER, &der(keys::SEALING)),
+        made("revoked", uses::SIGNER, &der(keys::REVOKED)),
+        made("authority", uses::AUTHORITY, &der(keys::SEALING_AUTHORITY)),
+        made("client", uses::CLIENT, &der(keys::CLIENT)),
+        made("list", uses::LIST, &list),
+        made(
+            "disc-recipient",
+            uses::DISC_RECIPIENT,
+            &der(keys::RECIPIENT),
         ),
-        seed(
-            "certificates",
-            "signer",
-            with(uses::SIGNER, &der(keys::SEALING)),
-        ),
-        seed(
-            "certificates",
-            "revoked",
-            with(uses::SIGNER, &der(keys::REVOKED)),
-        ),
-        seed(
-            "certificates",
-            "authority",
-            with(uses::AUTHORITY, &der(keys::SEALING_AUTHORITY)),
-        ),
-        seed(
-            "certificates",
-            "client",
-            with(uses::CLIENT, &der(keys::CLIENT)),
-        ),
-        seed("certificates", "list", with(uses::LIST, &list)),
-        seed("certificates", "disc-list", with(uses::DISC, &list)),
-        seed(
-            "certificates",
-            "disc",
-            with(uses::DISC, &der(keys::RECIPIENT)),
-        ),
-        seed("certificates", "pem", with(uses::PEM, keys::SEALING)),
+        made("disc-list", uses::DISC_LIST, &list),
+        refused(made(
+            "disc-upload",
+            uses::DISC_UPLOAD,
+            &der(keys::RECIPIENT),
+        )),
+        refused(made("disc-tunnel", uses::DISC_TUNNEL, &der(keys::CLIENT))),
+        made("signer-pem", uses::SIGNER, keys::SEALING),
+        made("list-pem", uses::LIST, keys::REVOCATION_LIST),
+        made("disc-pem", uses::DISC_RECIPIENT, keys::RECIPIENT),
     ]
 }
 

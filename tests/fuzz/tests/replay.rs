@@ -57,7 +57,7 @@ macro_rules! replays {
 
 replays! {
     bundle_envelope bundle_inside manifest tus_request receipt certificates site_text bundle_rogue restore signature
-    tus_response store_paths
+    tus_response spool_files store_paths
 }
 
 #[test]

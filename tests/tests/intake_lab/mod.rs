@@ -14,7 +14,7 @@ use serde_json::Value;
 use site::{Source, SourceKind};
 use spool::simulated::Simulated;
 use spool::{Acknowledgement, Digest, Disk, Spool, digest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -64,6 +64,10 @@ struct State {
     meanwhile: Option<Box<dyn FnMut(Step) + Send>>,
     eraser: Eraser,
     free_after_pauses: Option<(u32, u64)>,
+    /// The box's clock where it is not the host's.
+    clock: Option<u64>,
+    /// Bundles that have rotted: the sender sees that by their records.
+    rotten: BTreeSet<String>,
 }
 
 /// Whether the sender's receipts come at once.
@@ -109,7 +113,7 @@ impl Outside {
         let Ok(names) = disk.list() else { return };
         let mut state = self.state.lock().unwrap();
         for (name, _) in names {
-            if !name.ends_with(".cms") {
+            if !name.ends_with(".cms") || state.rotten.contains(&name) {
                 continue;
             }
             let Ok(bytes) = disk.read(&name) else { return };
@@ -141,9 +145,16 @@ impl Outside {
     }
 }
 
+impl Outside {
+    /// Sets the box's clock, in Unix seconds.
+    pub fn set_clock(&self, clock: u64) {
+        self.state.lock().unwrap().clock = Some(clock);
+    }
+}
+
 impl World for Outside {
     fn unix_seconds(&self) -> u64 {
-        now()
+        self.state.lock().unwrap().clock.unwrap_or_else(now)
     }
 
     fn uptime(&self) -> Duration {
@@ -220,6 +231,8 @@ impl Lab {
             meanwhile: None,
             eraser: Eraser::Never,
             free_after_pauses: None,
+            clock: None,
+            rotten: BTreeSet::new(),
         };
         let outside = Outside {
             state: Arc::new(Mutex::new(state)),
@@ -269,6 +282,26 @@ impl Lab {
 
     pub fn disk(&self) -> Simulated {
         self.outside.disk()
+    }
+
+    /// Lets a bundle in the spool rot.
+    pub fn rot(&self, name: &str, rot: impl FnOnce(&mut Vec<u8>)) {
+        self.outside
+            .state
+            .lock()
+            .unwrap()
+            .rotten
+            .insert(name.to_owned());
+        self.disk().rot(name, |bytes, _| rot(bytes));
+    }
+
+    /// What the threads of the running box share.
+    pub fn shared(&self) -> Arc<Shared<Simulated>> {
+        self.outside.shared.lock().unwrap().clone().unwrap()
+    }
+
+    pub fn catalogue(&self) -> PathBuf {
+        self.folder.path().join("catalogue.sqlite")
     }
 
     pub fn steps(&self) -> u64 {

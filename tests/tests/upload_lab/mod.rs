@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of the lab")]
 
+pub mod peers;
 pub mod pki;
+pub mod raw;
 pub mod wire;
 
 use bundle::BundleName;

@@ -258,7 +258,7 @@ mod tests {
         let public = |index: usize| {
             ParsedPublicKey::new(
                 &ECDSA_P256_SHA256_ASN1,
-                keys.held[index].2.public_key().as_ref().to_vec(),
+                keys.held[index].2.public_key().as_ref(),
             )
             .unwrap()
         };

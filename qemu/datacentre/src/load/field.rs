@@ -133,7 +133,7 @@ impl Field {
                 }
                 expected.insert(bundle);
             }
-            for other in names(&folder)?.difference(&expected) {
+            if let Some(other) = names(&folder)?.difference(&expected).next() {
                 return Err(LoadError::Stored {
                     bundle: other.clone(),
                     what: "was never sent",

@@ -21,8 +21,10 @@ mod report;
 mod server;
 
 use crate::arguments::{self, Failure, chain};
+pub use field::{Field, SERVER, box_name, bundle_name};
 use lexopt::prelude::*;
 pub use report::Report;
+pub use server::Server;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;

@@ -17,6 +17,7 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks at the process.
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
 
+/// A running receiver; dropped, it is killed.
 pub struct Server {
     pub address: SocketAddr,
     child: Child,

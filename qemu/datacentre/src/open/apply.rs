@@ -1,5 +1,6 @@
 //! Applies one verified bundle: stage its files, plan, write the journal, move, note it in the history.
 
+use super::fresh::{Fresh, Place};
 use super::moves::Journal;
 use super::plan::{Aside, Outcome, Plan, Staged, digest_of};
 use super::report::{Fault, Report};
@@ -32,8 +33,10 @@ pub fn apply(
         state,
         bundle,
         plan: Plan::new(tree),
+        fresh: Fresh::new(),
         counts: Report::default(),
         done_with: BTreeSet::new(),
+        any_parts: None,
         staged: 0,
     };
     work.prepare().map_err(output("stage a bundle"))?;
@@ -86,23 +89,65 @@ struct Work<'a> {
     state: &'a BoxState,
     bundle: &'a VerifiedBundle,
     plan: Plan<'a>,
+    fresh: Fresh<'a>,
     counts: Report,
     /// Folders of parts that are no longer needed once the bundle is applied.
     done_with: BTreeSet<Vec<u8>>,
+    /// Whether there is a folder of parts, once it was looked for.
+    any_parts: Option<bool>,
     staged: usize,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
     /// Writes what the bundle brings beside the store and plans where it goes.
     fn prepare(&mut self) -> io::Result<()> {
         self.tree.make_folder(&self.state.path("stage"))?;
-        for (number, (named, content)) in (1..).zip(self.bundle.entries()) {
+        let bundle = self.bundle;
+        for (number, (named, content)) in (1..).zip(bundle.entries()) {
             self.entry(number, named, content)?;
+        }
+        // in the order of moves they come with their folders, so the plan need not know
+        self.fresh.written(self.tree)?;
+        Ok(())
+    }
+
+    /// Writes the files of fresh folders and goes on without such folders.
+    fn settle(&mut self) -> io::Result<()> {
+        for file in self.fresh.written(self.tree)? {
+            let object = self
+                .tree
+                .look(&file.on_disk)?
+                .ok_or(io::ErrorKind::NotFound)?;
+            let staged = Staged {
+                object,
+                path: file.on_disk,
+                digest: file.digest,
+            };
+            self.plan.know(file.target, staged);
         }
         Ok(())
     }
 
-    fn entry(&mut self, number: usize, named: &Named, content: &[u8]) -> io::Result<()> {
+    /// Takes a whole new file into a fresh folder where that can be.
+    fn is_fresh(&mut self, target: &[u8], facts: &Facts, content: &'a [u8]) -> io::Result<bool> {
+        let (state, staged) = (self.state, &mut self.staged);
+        let mut stage = || {
+            *staged += 1;
+            state.path(&format!("stage/{staged:06}"))
+        };
+        let place = self.fresh.put(
+            self.tree,
+            &mut self.plan,
+            target,
+            facts.sha256,
+            content,
+            facts.modified,
+            &mut stage,
+        )?;
+        Ok(matches!(place, Place::Fresh))
+    }
+
+    fn entry(&mut self, number: usize, named: &Named, content: &'a [u8]) -> io::Result<()> {
         let long = |path: &[u8]| {
             path.split(|&b| b == b'/')
                 .any(|c| c.len() > NAME_LIMIT_BYTES)
@@ -123,8 +168,18 @@ impl Work<'_> {
             versions: format!(".versions/{}/{place}", name.box_name()).into_bytes(),
             removed: format!(".removed/{}/{place}", name.box_name()).into_bytes(),
         };
+        let target = [&root[..], b"/", &named.path].concat();
         let outcome = match &named.event {
             NamedEvent::Added(facts) | NamedEvent::Changed(facts) => {
+                let whole = facts.part.is_none() && !self.continues_parts(named)?;
+                if whole && self.is_fresh(&target, facts, content)? {
+                    self.counts.files += 1;
+                    self.counts.bytes += facts.size;
+                    return Ok(());
+                }
+                if self.fresh.concerns(&target) {
+                    self.settle()?;
+                }
                 let Some(staged) = self.stage(number, named, facts, content)? else {
                     return Ok(());
                 };
@@ -133,6 +188,7 @@ impl Work<'_> {
                 self.plan.put(&root, &named.path, staged, &aside)?
             }
             NamedEvent::FlagChanged { from } => {
+                self.settle()?;
                 let outcome = self.plan.rename(&root, from, &named.path, &aside)?;
                 if outcome == Outcome::Absent {
                     self.fault(number, NO_RENAME);
@@ -140,7 +196,10 @@ impl Work<'_> {
                 }
                 outcome
             }
-            NamedEvent::Removed => self.plan.remove(&root, &named.path, &aside)?,
+            NamedEvent::Removed => {
+                self.settle()?;
+                self.plan.remove(&root, &named.path, &aside)?
+            }
         };
         match outcome {
             Outcome::Written => {}
@@ -170,11 +229,11 @@ impl Work<'_> {
         facts: &Facts,
         content: &[u8],
     ) -> io::Result<Option<Staged>> {
-        let parts = self.state.path(&format!("parts/{}", self.key(named)));
+        let parts = self.parts_of(named);
         if let Some(part) = &facts.part {
             return self.stage_part(number, facts, part, content, parts);
         }
-        if self.tree.look(&parts)?.is_some() {
+        if self.any_parts == Some(true) && self.tree.look(&parts)?.is_some() {
             self.done_with.insert(parts);
         }
         self.staged += 1;
@@ -213,6 +272,7 @@ impl Work<'_> {
             self.fault(number, ORPHAN);
             return Ok(None);
         }
+        self.any_parts = Some(true);
         self.tree.make_folder(&folder)?;
         let mut file = self.tree.edit(&path)?;
         file.write_all_at(content, part.offset)?;
@@ -229,6 +289,20 @@ impl Work<'_> {
             set_modified(&file, modified)?;
         }
         self.staged_at(path, whole)
+    }
+
+    /// Whether parts of an older version of a file are kept.
+    fn continues_parts(&mut self, named: &Named) -> io::Result<bool> {
+        let any = match self.any_parts {
+            Some(any) => any,
+            None => self.tree.look(&self.state.path("parts"))?.is_some(),
+        };
+        self.any_parts = Some(any);
+        Ok(any && self.tree.look(&self.parts_of(named))?.is_some())
+    }
+
+    fn parts_of(&self, named: &Named) -> Vec<u8> {
+        self.state.path(&format!("parts/{}", self.key(named)))
     }
 
     /// Name of the folder for parts of a file: neutral, of fixed length.

@@ -7,7 +7,7 @@
 //! | `.removed/<box>/<source>/<sequence>-<entry>/<path>` | what the hospital removed |
 //! | `.state/<box>/history` | digest of every applied bundle, one record of fixed length each |
 //! | `.state/<box>/journal` | the moves of the bundle that is being applied |
-//! | `.state/<box>/stage/`, `.state/<box>/parts/` | verified files on their way; parts of files that are not complete |
+//! | `.state/<box>/stage/`, `.state/<box>/parts/` | verified files and new folders on their way; parts of files that are not complete |
 //!
 //! Invariants
 //! 1. Only what `bundle` verified is ever written; the store itself changes by renames alone, so a file in it is whole.
@@ -23,6 +23,7 @@
 
 mod apply;
 mod find;
+mod fresh;
 mod moves;
 mod plan;
 mod report;
@@ -37,6 +38,7 @@ use bundle::{
 };
 use find::Found;
 use state::BoxState;
+use std::cmp::Ordering;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
@@ -44,6 +46,9 @@ use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
+use std::time::{Duration, Instant};
 use tree::Tree;
 
 const HELP: &str = "\
@@ -64,6 +69,10 @@ Opens all bundles (*.cms) below the folder --in, checks them, and restores the h
 It can be run again at any time: what was applied is not applied again, and a run that was interrupted is continued.
 A bundle that is missing holds back those after it. Exit status: 0 all is well, 1 something was refused, is missing or
 did not fit (it says what), 2 the command line is wrong.
+
+An example: datacentre open --cert pki/recipient.pem --key pki/recipient.key --trust pki/sealing-ca.pem \
+                            --in sealed --out restored
+where `datacentre ca pki` made keys for trials, and `collector seal` the bundles.
 ";
 
 /// What to open, with what, and where to.
@@ -195,6 +204,44 @@ struct Keys {
     trust: Trust,
 }
 
+/// What a look at a bundle that may be opened found; the inner error is the reason for refusing it.
+enum Look {
+    Unreadable(io::Error),
+    /// Its number is not after those that were applied: only its digest was wanted.
+    Digest(Digest),
+    Verified(Box<Result<VerifiedBundle, String>>),
+    /// A bundle before it is missing.
+    Waits,
+}
+
+/// Reads and verifies a bundle.
+fn look(keys: &Keys, found: &Found) -> Look {
+    match fs::read(&found.path) {
+        Ok(bytes) => Look::Verified(Box::new(verify(keys, found, &bytes))),
+        Err(error) => Look::Unreadable(error),
+    }
+}
+
+/// Looks at bundles while those before them are applied: at most one is ahead of the one that is handed over.
+fn look_ahead(keys: &Keys, mut next: u64, bundles: &[Found], looks: &SyncSender<Look>) {
+    for found in bundles {
+        let look = match found.name.sequence().cmp(&next) {
+            Ordering::Less => match fs::read(&found.path) {
+                Ok(bytes) => Look::Digest(Digest::of(&bytes)),
+                Err(error) => Look::Unreadable(error),
+            },
+            Ordering::Equal => {
+                next += 1;
+                look(keys, found)
+            }
+            Ordering::Greater => Look::Waits,
+        };
+        if looks.send(look).is_err() {
+            return;
+        }
+    }
+}
+
 /// Takes one box's bundles in order, until one is missing or refused.
 fn open_box(
     keys: &Keys,
@@ -204,65 +251,110 @@ fn open_box(
     report: &mut Report,
     progress: &mut dyn FnMut(&Report),
 ) -> Result<(), OpenFailure> {
-    for found in bundles {
-        let sequence = found.name.sequence();
-        if sequence > state.applied() + 1 {
-            report.wait(found, state.applied() + 1);
-            continue;
+    let next = state.applied() + 1;
+    // nothing waits in the channel: with what is verified ahead, two bundles are in memory
+    let (sender, looks) = mpsc::sync_channel(0);
+    thread::scope(|scope| {
+        scope.spawn(move || look_ahead(keys, next, bundles, &sender));
+        // returning early drops the receiver, at which the other thread ends
+        for (found, look) in bundles.iter().zip(looks) {
+            take(keys, tree, &mut state, found, look, report)?;
+            progress(report);
         }
-        let bytes = match fs::read(&found.path) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                report.refuse(found, format!("cannot be read: {error}"), false);
-                continue;
-            }
-        };
-        if let Some(applied) = state.digest(sequence)? {
-            if applied == Digest::of(&bytes) {
-                report.already_applied += 1;
-            } else {
-                let reason =
-                    format!("another bundle with number {sequence} of this box was applied before");
-                report.refuse(found, reason, true);
-            }
-            continue;
-        }
-        match check(keys, &state, found, &bytes)? {
-            Ok(bundle) => {
-                drop(bytes);
-                apply::apply(tree, &mut state, &bundle, report)?;
-                progress(report);
-            }
-            Err(reason) => report.refuse(found, reason, false),
-        }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-/// Verifies a bundle and its place in the chain; the inner error is the reason for refusing it.
-fn check(
+/// Applies a bundle, or says in the report why not.
+fn take(
     keys: &Keys,
-    state: &BoxState,
+    tree: &Tree,
+    state: &mut BoxState,
     found: &Found,
-    bytes: &[u8],
-) -> Result<Result<VerifiedBundle, String>, OpenFailure> {
+    mut looked: Look,
+    report: &mut Report,
+) -> Result<(), OpenFailure> {
+    let sequence = found.name.sequence();
+    if sequence > state.applied() + 1 {
+        report.wait(found, state.applied() + 1);
+        return Ok(());
+    }
+    if sequence > state.applied() && !matches!(looked, Look::Verified(..)) {
+        // one of this number was refused, so it is this one's turn after all
+        looked = look(keys, found);
+    }
+    let verified = match looked {
+        Look::Unreadable(error) => Err(format!("cannot be read: {error}")),
+        Look::Digest(digest) if state.digest(sequence)? == Some(digest) => {
+            report.already_applied += 1;
+            return Ok(());
+        }
+        Look::Digest(_) => {
+            let reason =
+                format!("another bundle with number {sequence} of this box was applied before");
+            report.refuse(found, reason, true);
+            return Ok(());
+        }
+        Look::Verified(verified) => *verified,
+        Look::Waits => return Ok(()), // not reached: the next bundle was verified above
+    };
+    let bundle = match verified {
+        Ok(bundle) => bundle,
+        Err(reason) => {
+            report.refuse(found, reason, false);
+            return Ok(());
+        }
+    };
+    let previous = state.applied();
+    if bundle.manifest().previous != state.digest(previous)? {
+        let reason =
+            format!("it does not follow the bundle with number {previous} that was applied");
+        report.refuse(found, reason, false);
+        return Ok(());
+    }
+    apply::apply(tree, state, &bundle, report)
+}
+
+/// Verifies a bundle; the error is the reason for refusing it.
+fn verify(keys: &Keys, found: &Found, bytes: &[u8]) -> Result<VerifiedBundle, String> {
     let verified: Result<VerifiedBundle, OpenError> = UnverifiedBundle::parse(bytes)
         .and_then(|bundle| bundle.decrypt(&keys.opener))
         .and_then(|content| content.verify(&keys.trust, &found.name));
-    let bundle = match verified {
-        Ok(bundle) => bundle,
-        Err(error) => return Ok(Err(chain(&error))),
-    };
-    let previous = state.applied();
-    let before = if previous == 0 {
-        None
-    } else {
-        state.digest(previous)?
-    };
-    Ok(match bundle.check_previous(before) {
-        Ok(()) => Ok(bundle),
-        Err(error) => Err(chain(&error)),
-    })
+    verified.map_err(|error| chain(&error))
+}
+
+/// Time between two lines of progress where standard error is no terminal.
+const LINE_PERIOD: Duration = Duration::from_secs(5);
+
+/// What a person sees of long work: one line that is rewritten on a terminal, a line now and then elsewhere.
+struct Progress {
+    terminal: bool,
+    last: Instant,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            terminal: io::stderr().is_terminal(),
+            last: Instant::now(),
+        }
+    }
+
+    fn show(&mut self, report: &Report) {
+        let Report { bundles, files, .. } = report;
+        if self.terminal {
+            eprint!("\r{bundles} bundles, {files} files \x1b[K");
+        } else if self.last.elapsed() >= LINE_PERIOD {
+            self.last = Instant::now();
+            eprintln!("datacentre open: {bundles} bundles applied, {files} files restored");
+        }
+    }
+
+    fn clear(&self) {
+        if self.terminal {
+            eprint!("\r\x1b[K");
+        }
+    }
 }
 
 /// The command.
@@ -298,18 +390,9 @@ fn command(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, argume
         input: need(input, "--in")?,
         output: need(output, "--out")?,
     };
-    let terminal = io::stderr().is_terminal();
-    let report = run(&options, &mut |report| {
-        if terminal {
-            eprint!(
-                "\r{} bundles, {} files \x1b[K",
-                report.bundles, report.files
-            );
-        }
-    });
-    if terminal {
-        eprint!("\r\x1b[K");
-    }
+    let mut progress = Progress::new();
+    let report = run(&options, &mut |report| progress.show(report));
+    progress.clear();
     let report = report.map_err(arguments::Failure::command)?;
     print!("{report}");
     if let Some(path) = report_file {

@@ -106,6 +106,46 @@ impl<'a> Plan<'a> {
         Ok(outcome)
     }
 
+    /// What will be at a path: a folder, something else, or nothing.
+    pub fn is_folder(&self, path: &[u8]) -> io::Result<Option<bool>> {
+        Ok(match self.slot(path)? {
+            Slot::Here { object, .. } => Some(object.is_folder),
+            Slot::Absent => None,
+        })
+    }
+
+    /// Whether a move so far has to do with a path or anything below it.
+    pub fn has_below(&self, path: &[u8]) -> bool {
+        let below = join(path, b"");
+        let next = self.overlay.range(below.clone()..).next();
+        self.overlay.contains_key(path) || next.is_some_and(|(next, _)| next.starts_with(&below))
+    }
+
+    /// Puts a folder from the stage where nothing is.
+    pub fn put_folder(&mut self, target: &[u8], on_disk: Vec<u8>, object: Object) {
+        self.moves.push(Move {
+            inode: object.inode,
+            from: on_disk.clone(),
+            to: target.to_vec(),
+        });
+        let slot = Slot::Here {
+            object,
+            on_disk,
+            digest: None,
+        };
+        self.overlay.insert(target.to_vec(), slot);
+    }
+
+    /// Takes note of a file that is in such a folder.
+    pub fn know(&mut self, target: Vec<u8>, staged: Staged) {
+        let slot = Slot::Here {
+            object: staged.object,
+            on_disk: staged.path,
+            digest: Some(staged.digest),
+        };
+        self.overlay.insert(target, slot);
+    }
+
     /// Renames a file within a root; what is at the new name is set aside.
     pub fn rename(
         &mut self,

@@ -127,7 +127,7 @@ impl BoxState {
         if tree.look(&journal).map_err(&failed)?.is_some() {
             tree.delete(&journal).map_err(&failed)?;
         }
-        tree.delete_folder(&self.path("stage")).map_err(failed)
+        tree.delete_all(&self.path("stage")).map_err(failed)
     }
 }
 

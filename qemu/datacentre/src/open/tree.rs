@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -53,6 +53,11 @@ impl Tree {
             root: rustix::fs::open(root, flags, Mode::empty())?,
             folders: RefCell::new(BTreeMap::new()),
         })
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
     }
 
     /// The lock that one run holds; `None` where another has it.
@@ -209,6 +214,26 @@ impl Tree {
         };
         for name in names(&listing)? {
             rustix::fs::unlinkat(&listing, name, AtFlags::empty())?;
+        }
+        self.forget(path);
+        let (above, name) = split(path);
+        rustix::fs::unlinkat(&*self.folder(above)?, name, AtFlags::REMOVEDIR)?;
+        Ok(())
+    }
+
+    /// Deletes a folder of our own state with all that is in it.
+    pub fn delete_all(&self, path: &[u8]) -> io::Result<()> {
+        let listing = match self.listing(path) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for name in names(&listing)? {
+            match rustix::fs::unlinkat(&listing, &*name, AtFlags::empty()) {
+                Ok(()) => {}
+                Err(Errno::ISDIR) => self.delete_all(&[path, b"/", &name].concat())?,
+                Err(error) => return Err(error.into()),
+            }
         }
         self.forget(path);
         let (above, name) = split(path);

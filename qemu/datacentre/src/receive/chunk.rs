@@ -151,6 +151,11 @@ impl Checksum {
         })
     }
 
+    /// Whether a SHA-256 of these hexadecimal digits is expected.
+    pub fn is_sha256(&self, digits: &str) -> bool {
+        *self.context.algorithm() == digest::SHA256 && tus::hex(&self.expected) == digits
+    }
+
     fn fits(self) -> bool {
         self.context.finish().as_ref() == self.expected
     }

@@ -367,6 +367,10 @@ async fn patch(shared: &Shared, name: BundleName, request: Request<Incoming>) ->
             "the chunk goes beyond the announced length",
         ));
     }
+    // Of a chunk that is the whole bundle, the announced digest is the checksum; it is computed once.
+    let Announcement { size, sha256, .. } = partial.announcement();
+    let whole = offset == 0 && body.size_hint().exact() == Some(*size);
+    let checksum = checksum.filter(|checksum| !(whole && checksum.is_sha256(sha256)));
     let partial = receive(body, partial, checksum, &mut hold, shared.limits.pace).await?;
     let offset = partial.offset();
     if partial.is_complete() {

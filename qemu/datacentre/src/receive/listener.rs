@@ -14,13 +14,11 @@ use super::limits::Limits;
 use super::seats::Seats;
 use crate::arguments::chain;
 use bundle::BoxName;
-use der::Decode;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls_pki_types::CertificateDer;
 use std::convert::Infallible;
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
@@ -34,10 +32,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{CertificateError, Error as TlsError, ServerConfig};
 use tokio_rustls::server::TlsStream;
 use upload::tls::server_config;
-use upload::{CertificateFault, Identity, TlsFault, Trust};
-use x509_cert::Certificate;
-use x509_cert::ext::pkix::SubjectAltName;
-use x509_cert::ext::pkix::name::GeneralName;
+use upload::{CertificateFault, Identity, TlsFault, Trust, box_of};
 
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
@@ -232,29 +227,6 @@ fn why_refused(error: &std::io::Error) -> String {
 
 fn certificate_words(fault: &CertificateError) -> String {
     format!("client certificate: {}", CertificateFault::from_tls(fault))
-}
-
-/// The box's name in a verified certificate.
-pub fn box_of(certificate: &CertificateDer<'_>) -> Option<BoxName> {
-    let certificate = Certificate::from_der(certificate).ok()?;
-    let signed_part = certificate.tbs_certificate();
-    let alternative = signed_part.get_extension::<SubjectAltName>().ok().flatten();
-    let dns = alternative.and_then(|(_, names)| {
-        names.0.iter().find_map(|name| match name {
-            GeneralName::DnsName(name) => Some(name.to_string()),
-            _ => None,
-        })
-    });
-    let name = match dns {
-        Some(name) => name,
-        None => signed_part
-            .subject()
-            .common_name()
-            .ok()??
-            .value()
-            .into_owned(),
-    };
-    name.parse().ok()
 }
 
 /// The configuration in use and the state of the files that it was made from.

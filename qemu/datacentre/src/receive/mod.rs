@@ -26,7 +26,6 @@ pub use http::Log;
 use http::Shared;
 use lexopt::prelude::*;
 pub use limits::Limits;
-pub use listener::box_of;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
@@ -38,6 +37,7 @@ use std::sync::Arc;
 use store::{Shares, Store, StoreError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+pub use upload::box_of;
 use upload::{TlsFault, TlsProfile};
 
 const HELP: &str = "\

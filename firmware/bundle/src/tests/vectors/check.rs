@@ -173,6 +173,31 @@ fn the_files_are_those_of_the_tables() {
 }
 
 #[test]
+fn the_format_names_every_vector_and_no_other() {
+    let format = fs::read_to_string(testdata("../FORMAT.md")).unwrap();
+    let vectors: BTreeSet<String> = cases().into_iter().map(|case| case.head.vector).collect();
+    let start = format.find("## Each check").unwrap();
+    let words: BTreeSet<&str> = format[start..].split('`').skip(1).step_by(2).collect();
+    let unnamed: Vec<_> = vectors
+        .iter()
+        .filter(|name| !words.contains(name.as_str()))
+        .collect();
+    assert!(unnamed.is_empty(), "FORMAT.md does not name {unnamed:?}");
+    // in the last column there is nothing but vectors
+    let columns = format[start..]
+        .lines()
+        .filter(|line| line.starts_with("| "));
+    for column in columns.filter_map(|line| line.trim_end_matches(" |").rsplit_once(" | ")) {
+        for name in column.1.split('`').skip(1).step_by(2) {
+            assert!(
+                vectors.contains(name),
+                "FORMAT.md names {name}, which is no vector"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_header_with_an_unknown_missing_or_doubled_field_is_refused() {
     let file = files().remove("right.vector").unwrap();
     let end = file.windows(2).position(|pair| pair == b"\n\n").unwrap();

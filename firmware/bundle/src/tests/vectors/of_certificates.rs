@@ -96,8 +96,7 @@ fn recipients() -> Vec<Case> {
         })
     };
     let at = |case: Case, clock: &str| case.with(|head| head.clock = clock.into());
-    let second_of =
-        |vector, what, clock| at(sealed(vector, what, certificate_until_2030), clock);
+    let second_of = |vector, what, clock| at(sealed(vector, what, certificate_until_2030), clock);
     vec![
         sealed(
             "right-recipient-2048",

@@ -42,6 +42,7 @@ pub struct Shared<D> {
     pub report: Mutex<Report>,
     /// By source.
     pub pulses: Vec<Pulse>,
+    pub ward: super::heal::Ward,
 }
 
 impl<D> Shared<D> {
@@ -62,6 +63,7 @@ impl<D> Shared<D> {
             spool: Mutex::new(spool),
             report,
             pulses,
+            ward: super::heal::Ward::default(),
         })
     }
 
@@ -190,6 +192,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Intake<W, D, S> {
     ) -> Result<Self, IntakeError> {
         let mut catalogue = Catalogue::open(catalogue)?;
         super::sealing::recover(&world, &mut catalogue, &shared, sealer.box_name())?;
+        super::heal::begin(&world, &catalogue, &shared)?;
         let mut known = Vec::with_capacity(settings.sources.len());
         for (place, source) in settings.sources.iter().enumerate() {
             let source = catalogue.source(&source.name)?;
@@ -233,6 +236,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Intake<W, D, S> {
 
     /// Walks all sources once. When this returns, everything that was found whole is in durable bundles.
     pub fn round(&mut self) -> Result<(), IntakeError> {
+        lock(&self.core).heal(&self.world)?;
         let mut whole = Vec::with_capacity(self.walkers.len());
         for walker in &mut self.walkers {
             whole.push(walker.walk()?);

@@ -20,6 +20,7 @@
 pub mod collection;
 pub mod decide;
 pub mod error;
+pub mod heal;
 pub mod looks;
 pub mod pacing;
 pub mod receipts;
@@ -83,9 +84,11 @@ pub fn run(runtime: Runtime) -> Result<(), Box<dyn Error>> {
     runtime.ready();
     let receipts = runtime.path("/state/spool/receipts");
     let beat = BEAT.min(runtime.longest_wait());
+    let mut scrubbing = heal::Scrubbing::default();
     while !walking.iter().any(JoinHandle::is_finished) {
         runtime.alive();
         receipts::process(&world, &receipts, &rule, &shared.spool)?;
+        scrubbing.beat(&world, &shared)?;
         report_hung(&world, &shared)?;
         publish(&runtime, &shared);
         std::thread::sleep(beat);

@@ -83,6 +83,8 @@ pub struct Report {
     pub paused: Option<String>,
     pub rounds: u64,
     pub sealed: u64,
+    /// Bundles in the queue that have rotted.
+    pub damaged: usize,
 }
 
 /// What a change of state is called in the trail.
@@ -118,12 +120,25 @@ impl Report {
             "sealed": self.sealed,
             "queued_bundles": queued_bundles,
             "queued_bytes": queued_bytes,
+            "damaged_bundles": self.damaged,
             "sources": sources,
         });
         if !missing.is_empty() {
             status["advice"] = "check the hospital's share and the network to it".into();
         }
-        let problems: Vec<String> = self.paused.iter().cloned().chain(missing).collect();
+        let rot = (self.damaged > 0).then(|| {
+            format!(
+                "{} bundles were damaged on the disk; their files are collected again",
+                self.damaged
+            )
+        });
+        let problems: Vec<String> = self
+            .paused
+            .iter()
+            .cloned()
+            .chain(missing)
+            .chain(rot)
+            .collect();
         if !problems.is_empty() {
             status["problem"] = problems.join("; ").into();
         }

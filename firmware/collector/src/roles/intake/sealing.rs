@@ -63,9 +63,8 @@ pub(super) fn recover<D: Disk>(
     match catalogue.last_committed()? {
         // a new catalogue beside an older spool: everything is collected anew, which loses nothing
         None => Ok(()),
-        Some((last, digest)) if last + 1 == next.sequence && Some(digest) == next.previous => {
-            Ok(())
-        }
+        // where the newest bundle's file has rotted, the catalogue knows its number and digest
+        Some((last, digest)) if shared.spool().recall(last, digest) => Ok(()),
         Some((last, _)) => Err(IntakeError::Disagree {
             catalogue: last,
             spool: next.sequence - 1,

@@ -425,7 +425,10 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                     size_bytes: known.size_bytes,
                     mtime_ns: known.mtime_ns,
                 };
-                let change = self.change(&path, &seen, [0; 32], Action::Removed);
+                // of what was sent only this much of the digest is known
+                let mut sha256 = [0; 32];
+                sha256[..known.mark.len()].copy_from_slice(&known.mark);
+                let change = self.change(&path, &seen, sha256, Action::Removed);
                 self.push(
                     &Entry {
                         source,

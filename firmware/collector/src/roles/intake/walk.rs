@@ -142,6 +142,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     /// the hours allow. Waits for what is left of the period when that walk has come to its end.
     pub fn turn(&mut self, period: Duration) -> Result<(), IntakeError> {
         let begin = self.world.uptime();
+        lock(&self.core).heal(&self.world)?;
         let hours = self.settings.pacing.hours;
         let old = within_hours(hours, self.world.unix_seconds());
         let first = lock(&self.core)
