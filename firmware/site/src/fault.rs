@@ -67,13 +67,17 @@ pub(crate) type Span = Range<usize>;
 /// Gathers faults while the text is read.
 pub(crate) struct Collector<'a> {
     text: &'a str,
+    /// Where each line begins, so that a text of nothing but faults is not searched from its start for each.
+    lines: Vec<usize>,
     faults: Vec<Fault>,
 }
 
 impl<'a> Collector<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         Self {
             text,
+            lines: [0].into_iter().chain(ends.map(|(at, _)| at + 1)).collect(),
             faults: Vec::new(),
         }
     }
@@ -87,7 +91,7 @@ impl<'a> Collector<'a> {
     }
 
     fn push(&mut self, at: &Span, message: String, hint: Option<String>) {
-        let (line, column) = position(self.text, at.start);
+        let (line, column) = self.position(at.start);
         // What an operator wrote is quoted in messages: no line break or escape sequence may come through.
         let message = message
             .chars()
@@ -99,6 +103,17 @@ impl<'a> Collector<'a> {
             message,
             hint,
         });
+    }
+
+    fn position(&self, offset: usize) -> (usize, usize) {
+        let mut end = offset.min(self.text.len());
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        // the first line begins at 0, so at least one does at or before `end`
+        let line = self.lines.partition_point(|begin| *begin <= end);
+        let begin = self.lines[line - 1];
+        (line, self.text[begin..end].chars().count() + 1)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -118,17 +133,4 @@ impl<'a> Collector<'a> {
         self.faults.dedup();
         Faults(self.faults)
     }
-}
-
-fn position(text: &str, offset: usize) -> (usize, usize) {
-    let mut end = offset.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let before = &text[..end];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (
-        before.matches('\n').count() + 1,
-        before[line_start..].chars().count() + 1,
-    )
 }
