@@ -44,8 +44,8 @@ impl Catalogue {
         Ok(count.unsigned_abs())
     }
 
-    /// Ends a walk after which nothing may be concluded: the count of walks in a row starts anew. `complete`: it came to
-    /// its end, though some listings failed.
+    /// Nothing may be concluded from the walk: the count of walks in a row starts anew. `complete`: it came to its end,
+    /// though some listings failed. Otherwise it can go on where it was remembered last.
     pub fn forget_missing(
         &mut self,
         root: Directory,
@@ -54,7 +54,8 @@ impl Catalogue {
         let transaction = self.connection.transaction()?;
         transaction.execute("DELETE FROM missing WHERE root = ?1", [root.0])?;
         transaction.execute(
-            "UPDATE source SET next = NULL, finished = CASE WHEN ?2 THEN began ELSE finished END WHERE root = ?1",
+            "UPDATE source SET next = CASE WHEN ?2 THEN NULL ELSE next END, whole = 0,
+                 finished = CASE WHEN ?2 THEN began ELSE finished END WHERE root = ?1",
             params![root.0, complete],
         )?;
         Ok(transaction.commit()?)

@@ -22,7 +22,8 @@ const PAGE_BYTES: i64 = 8192;
 
 const LAYOUT: &str = "
 -- root: number of the root's directory. files: known files below the root.
--- walk: number of the walk begun last; began: when, in seconds since 1970; next: where it goes on, NULL once it ended;
+-- walk: number of the walk begun last; began: when, in seconds since 1970, or what finished says where the walk left
+-- something for later; next: where it goes on, NULL once it ended;
 -- whole: all its listings so far were whole; finished: began of the last walk that came to its end, 0 if none did.
 -- agreed, moved, lied: what the times of the source's folders have shown, see [Honesty].
 -- day, taken: old files taken on the day with this number since 1970.

@@ -12,7 +12,7 @@ pub struct Source {
     pub files: u64,
     /// Number of the walk that was begun last.
     pub walk: u64,
-    /// When it was begun, in seconds since 1970.
+    /// When it was begun, in seconds since 1970; see [`Catalogue::keep_due`].
     pub began: u64,
     /// All its listings so far were whole.
     pub whole: bool,
@@ -149,6 +149,27 @@ impl Catalogue {
                 honesty.lied
             ])?;
         Ok(transaction.commit()?)
+    }
+
+    /// What the walk leaves for later stays due: for the rolling look it counts as begun when the one before it was.
+    pub fn keep_due(&mut self, root: Directory) -> Result<(), CatalogueError> {
+        self.connection
+            .prepare_cached("UPDATE source SET began = finished WHERE root = ?1")?
+            .execute([root.0])?;
+        Ok(())
+    }
+
+    /// Remembers what the times of a root's folders have shown.
+    pub fn set_honesty(&mut self, root: Directory, honesty: Honesty) -> Result<(), CatalogueError> {
+        self.connection
+            .prepare_cached("UPDATE source SET agreed = ?2, moved = ?3, lied = ?4 WHERE root = ?1")?
+            .execute(params![
+                root.0,
+                honesty.agreed as i64,
+                honesty.moved as i64,
+                honesty.lied
+            ])?;
+        Ok(())
     }
 
     /// Counts old files taken.

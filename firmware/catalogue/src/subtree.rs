@@ -12,8 +12,8 @@ use crate::diff::{Known, Mark};
 use crate::names::{Context, Input, Of, unzigzag, write_varint, zigzag};
 
 const VERSION: u8 = 1;
-/// Deeper trees are not in any store; a damaged blob must not exhaust the stack.
-const DEPTH: usize = 250;
+/// Folders in the longest path that the kernel takes; a damaged blob must not exhaust the stack.
+const DEPTH: usize = 2048;
 
 /// A known folder. Its files and folders are sorted by name.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -127,12 +127,14 @@ impl<D: Disk, S: Signer> Core<D, S> {
         self.batch.taken.contains(&key(root, path))
     }
 
-    /// Takes an entry into the bundle in the making; seals first where that is full or old.
+    /// Takes an entry into the bundle in the making; seals first where that is full or old. `place` is where the walk
+    /// goes on if this bundle is lost.
     pub(super) fn push(
         &mut self,
         world: &impl World,
         entry: &Entry<'_>,
         change: Change,
+        place: Option<&[u8]>,
     ) -> Result<Pushed, IntakeError> {
         let (key, part) = (
             key(change.root, &change.path),
@@ -149,6 +151,9 @@ impl<D: Disk, S: Signer> Core<D, S> {
             }
             Err(PushError::Path(_)) => return Ok(Pushed::Unnameable),
             result => result.map_err(IntakeError::Draft)?,
+        }
+        if let Some(place) = place {
+            self.batch.firsts[entry.source].get_or_insert_with(|| place.to_vec());
         }
         self.batch.since.get_or_insert(world.uptime());
         self.batch.changes.push(change);
@@ -237,16 +242,16 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Intake<W, D, S> {
     /// Walks all sources once. When this returns, everything that was found whole is in durable bundles.
     pub fn round(&mut self) -> Result<(), IntakeError> {
         lock(&self.core).heal(&self.world)?;
-        let mut whole = Vec::with_capacity(self.walkers.len());
+        let mut courses = Vec::with_capacity(self.walkers.len());
         for walker in &mut self.walkers {
-            whole.push(walker.walk()?);
+            courses.push(walker.walk()?);
         }
         for walker in &mut self.walkers {
             walker.ripen_all()?;
         }
         lock(&self.core).seal(&self.world)?;
-        for (walker, walk) in self.walkers.iter_mut().zip(whole) {
-            walker.finish(walk)?;
+        for (walker, course) in self.walkers.iter_mut().zip(courses) {
+            walker.finish(course)?;
         }
         Ok(())
     }

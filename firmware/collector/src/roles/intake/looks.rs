@@ -108,8 +108,7 @@ impl Looks {
     }
 }
 
-/// Folders in which a file was seen changed and was not taken: the next walk asks for all of their files again. Beyond
-/// the bound the rolling look finds the change.
+/// Folders in which a file was seen changed and was not taken: the next walk asks for all of their files again.
 #[derive(Default)]
 pub struct Again {
     folders: Box<FnvIndexSet<u64, AGAIN>>,
@@ -122,8 +121,9 @@ impl Again {
         hasher.finish()
     }
 
-    pub fn note(&mut self, path: &[u8]) {
-        let _ = self.folders.insert(Self::key(path));
+    /// `false`: there is no room to remember it.
+    pub fn note(&mut self, path: &[u8]) -> bool {
+        self.folders.insert(Self::key(path)).is_ok()
     }
 
     /// The folder was looked at again.

@@ -200,8 +200,8 @@ fn read(runtime: &Runtime, path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
         .map_err(|error| format!("cannot read {}: {error}", path.display()).into())
 }
 
-/// A share that hangs blocks its walking thread; so it is this thread that says so.
-fn report_hung(world: &impl World, shared: &Shared<Folder>) -> Result<(), IntakeError> {
+/// A share that hangs blocks its walking thread; so it is the main thread that says so.
+pub fn report_hung<D>(world: &impl World, shared: &Shared<D>) -> Result<(), IntakeError> {
     for (source, pulse) in shared.pulses.iter().enumerate() {
         if pulse.hung(world.uptime(), NO_ANSWER).is_none() {
             continue;

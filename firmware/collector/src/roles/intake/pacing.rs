@@ -81,7 +81,7 @@ pub fn within_hours(hours: (u8, u8), unix_seconds: u64) -> bool {
 }
 
 /// The date of a day as a store writes it, `YYYYMMDD`.
-fn written(day: u64) -> [u8; 8] {
+pub fn written(day: u64) -> [u8; 8] {
     // days since 0000-03-01 in eras of 400 years
     let day = day + 719_468;
     let (era, of_era) = (day / 146_097, day % 146_097);
@@ -145,7 +145,7 @@ impl Policy {
             scope: if dated { scope } else { Scope::Everything },
             eager: !dated || pacing.verify.is_zero(),
             trusted: is_honest(source.honesty),
-            recent_from: written(day(now).saturating_sub(pacing.recent_days.into())),
+            recent_from: recent_from(pacing, now),
             window: window(pacing.verify.as_secs(), source.finished, now),
             sample: source.walk % SAMPLE,
             remember_before_ns: settle.saturating_mul(1_000_000_000),
@@ -177,7 +177,7 @@ impl Policy {
 
     /// Whether a path lies in a folder of a recent date.
     pub fn is_recent(&self, path: &[u8]) -> bool {
-        date_in(path).is_some_and(|date| date >= self.recent_from.as_slice())
+        is_since(path, &self.recent_from)
     }
 
     /// Whether a folder belongs to the walk's scope.
@@ -196,6 +196,19 @@ impl Policy {
 
 pub fn is_honest(honesty: Honesty) -> bool {
     !honesty.lied && honesty.agreed >= AGREED && honesty.moved >= MOVED
+}
+
+/// Whether a path lies in a folder of a date that is recent now.
+pub fn is_recent(pacing: &Pacing, path: &[u8], now: u64) -> bool {
+    is_since(path, &recent_from(pacing, now))
+}
+
+fn recent_from(pacing: &Pacing, now: u64) -> [u8; 8] {
+    written(day(now).saturating_sub(pacing.recent_days.into()))
+}
+
+fn is_since(path: &[u8], from: &[u8; 8]) -> bool {
+    date_in(path).is_some_and(|date| date >= from.as_slice())
 }
 
 /// The first component that is a date.

@@ -413,6 +413,9 @@ impl<W: World> Scan<'_, W> {
         let twinned = listed.twin.as_ref().map(|twin| twin.path.to_vec());
         let earlier_files = listed.twin.as_ref().map_or(&[][..], |twin| twin.known);
         let listing = share::listing(folder, names.files, listed.files, listed.ask)?;
+        for _ in 0..listing.asked {
+            self.ask();
+        }
         let Decision {
             candidates,
             missing,

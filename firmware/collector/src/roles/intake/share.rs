@@ -23,7 +23,7 @@ pub enum MountRule {
 pub enum Trouble {
     /// It is no longer there; normal between listing and opening.
     Gone,
-    /// It exists, and this box may not open it now: rights, or a writer's lock.
+    /// It exists, and this box cannot open it now: rights, a writer's lock, or a path longer than the kernel takes.
     Locked,
     /// The share itself fails.
     Share(&'static str),
@@ -39,6 +39,7 @@ impl From<Errno> for Trouble {
             | Errno::TXTBSY
             | Errno::LOOP
             | Errno::XDEV
+            | Errno::NAMETOOLONG
             | Errno::AGAIN => Self::Locked,
             Errno::STALE => Self::Share("the share's handle is stale"),
             Errno::TIMEDOUT | Errno::HOSTDOWN | Errno::HOSTUNREACH | Errno::NETUNREACH => {
@@ -225,6 +226,8 @@ pub struct Listing {
     /// Sorted by name.
     pub files: Vec<Seen>,
     pub unreadable: u64,
+    /// Files that the share was asked about.
+    pub asked: u64,
 }
 
 /// Entries of a folder that are in memory at a time. One of a million is read in pieces of so many names, each
@@ -336,6 +339,7 @@ pub fn listing(
             });
             continue;
         }
+        listing.asked += 1;
         match facts(folder, &name) {
             Ok(found)
                 if FileType::from_raw_mode(found.stx_mode.into()) == FileType::RegularFile =>

@@ -5,6 +5,7 @@ use super::collection::{PATIENCE_FACTOR, Pushed, lock, store};
 use super::decide::{Twin, Why, decide, join};
 use super::error::IntakeError;
 use super::looks::{FolderLook, Place, print};
+use super::pacing::is_recent;
 use super::report::SourceState;
 use super::scan::in_piece;
 use super::share::{self, OpenFile, ReadFault, Root, Trouble};
@@ -51,18 +52,25 @@ type Cache = Option<(Directory, usize, Subtree)>;
 impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     /// Takes what a second look finds as the first one did.
     pub(super) fn look_again(&mut self, place: &Place) -> Result<(), IntakeError> {
-        let Ok(root) = self.open_root(0) else {
-            return Ok(());
+        self.place = match place.folders.first() {
+            Some(first) if place.walk => Some(first.path.clone()),
+            _ => None,
         };
-        if let (true, Some(first)) = (place.walk, place.folders.first()) {
-            lock(&self.core).batch.firsts[self.source].get_or_insert_with(|| first.path.clone());
-        }
+        let looked = self.look_at(place);
+        self.place = None;
+        looked
+    }
+
+    fn look_at(&mut self, place: &Place) -> Result<(), IntakeError> {
+        let Ok(root) = self.open_root(0) else {
+            return self.keep_due();
+        };
         let (mut cache, mut twins) = (None, None);
         for look in &place.folders {
             self.world.step(Step::Folder)?;
             match self.look_into(&root, look, place, &mut cache, &mut twins)? {
                 Ok(()) => {}
-                Err(Trouble::Share(_)) => return Ok(()),
+                Err(Trouble::Share(_)) => return self.keep_due(),
                 Err(trouble) => self.count_trouble(trouble),
             }
         }
@@ -106,13 +114,21 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             Ok(listed) => listed,
             Err(trouble) => return Ok(Err(trouble)),
         };
+        for _ in 0..listing.asked {
+            self.pace.ask(&self.world);
+        }
         self.again.clear(&look.path);
+        let old = !self.is_recent(&look.path);
         for candidate in decide(&look.path, &files, twin, &listing.files).candidates {
             let seen = &listing.files[candidate.seen];
+            if old && self.quota_is_used_up()? {
+                self.defer(&look.path)?;
+                break;
+            }
             if place.holds(print(&look.path, seen)) {
                 self.take(&look.path, &folder, seen, candidate.why)?;
             } else {
-                self.again.note(&look.path);
+                self.note_again(&look.path)?;
                 self.shared.report().sources[self.source].unsettled += 1;
             }
         }
@@ -130,21 +146,18 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         let source = self.source;
         self.world.step(Step::FileRead)?;
         let mut buffer = std::mem::take(&mut self.buffer);
-        self.pulse().begin(source, self.world.uptime());
         let taken = self.try_take(folder_path, folder, seen, why, &mut buffer);
         self.pulse().end();
         self.buffer = buffer;
         match taken {
             Ok(()) | Err(Left::Fault(ReadFault::Trouble(Trouble::Gone))) => Ok(()),
             Err(Left::Fault(ReadFault::Changed)) => {
-                self.again.note(folder_path);
                 self.shared.report().sources[source].unsettled += 1;
-                Ok(())
+                self.note_again(folder_path)
             }
             Err(Left::Fault(ReadFault::Trouble(_))) => {
-                self.again.note(folder_path);
                 self.shared.report().sources[source].unreadable += 1;
-                Ok(())
+                self.note_again(folder_path)
             }
             Err(Left::Intake(error)) => Err(error),
         }
@@ -166,6 +179,8 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         if lock(&self.core).holds(self.root, &path) {
             return Ok(());
         }
+        // only while the share is asked: the lock of the core may wait for room
+        self.pulse().begin(source, self.world.uptime());
         let file = OpenFile::open(folder, seen)?;
         let mut changed = why == Why::Changed;
         if let Why::FlagChanged { origin, mark } = why {
@@ -315,13 +330,16 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         buffer: &mut Vec<u8>,
     ) -> Result<(Hasher, u64, [u8; 16]), Left> {
         let (root, seen) = (self.root, taking.seen);
+        self.pulse().end();
         let progress = lock(&self.core)
             .catalogue
             .progress(root, &taking.path)
             .map_err(IntakeError::from)?;
         if let Some(progress) = progress {
             if progress.size_bytes == seen.size_bytes && progress.mtime_ns == seen.mtime_ns {
+                self.pulse().begin(self.source, self.world.uptime());
                 let hasher = taking.file.hash(progress.next, buffer)?;
+                self.pulse().end();
                 if hasher.clone().finish().0 == progress.before {
                     return Ok((hasher, progress.next, progress.version));
                 }
@@ -348,13 +366,21 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         }
     }
 
+    fn is_recent(&self, path: &[u8]) -> bool {
+        is_recent(&self.settings.pacing, path, self.world.unix_seconds())
+    }
+
     /// Puts an entry into the bundle in the making.
     fn push(&mut self, entry: &Entry<'_>, change: Change) -> Result<(), IntakeError> {
-        let recent = matches!(change.action, Action::Part { .. });
-        let pushed = lock(&self.core).push(&self.world, entry, change)?;
+        // from here on nothing waits for the share, but perhaps for room
+        self.pulse().end();
+        let counts = !matches!(change.action, Action::Part { .. } | Action::Removed)
+            && !self.is_recent(entry.path);
+        let place = self.place.as_deref();
+        let pushed = lock(&self.core).push(&self.world, entry, change, place)?;
         match pushed {
-            Pushed::Taken if !recent => self.quota.taken += 1,
-            Pushed::Taken | Pushed::Twice => {}
+            Pushed::Taken => self.quota.taken += u64::from(counts),
+            Pushed::Twice => {}
             Pushed::Unnameable => {
                 self.shared.report().sources[self.source].unnameable += 1;
             }

@@ -99,13 +99,17 @@ pub struct Walker<W, D, S> {
     /// For the bytes of a file.
     pub(super) buffer: Vec<u8>,
     pub(super) quota: Quota,
+    /// The place of the walk that is looked at a second time: there it goes on if that comes to nothing.
+    pub(super) place: Option<Vec<u8>>,
+    /// The walk has left something, which stays due.
+    kept_due: bool,
     names: Buffer,
-    pace: Pace,
+    pub(super) pace: Pace,
     honesty: Honesty,
     /// The walk that [`Walker::turn`] goes on with.
     course: Option<Course>,
-    /// A walk that was under way before the start has not been looked for yet.
-    fresh: bool,
+    /// A walk may have been broken off, and has not been looked for yet.
+    broken_off: bool,
 }
 
 impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
@@ -129,12 +133,14 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             round: 0,
             buffer: Vec::new(),
             quota: known.quota,
+            place: None,
+            kept_due: false,
             names: Buffer::new(),
             pace: Pace::new(settings.pacing.requests_per_second),
             honesty: known.honesty,
             settings,
             course: None,
-            fresh: true,
+            broken_off: true,
         }
     }
 
@@ -160,9 +166,8 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             while let Some(mut course) = self.course.take() {
                 match self.advance(&mut course) {
                     Ok(true) => {
-                        let end = self.end(course)?;
                         self.ripen_all()?;
-                        self.finish(end)?;
+                        self.finish(Some(course))?;
                     }
                     Ok(false) if self.world.uptime().saturating_sub(begin) < period => {
                         self.course = Some(course);
@@ -178,7 +183,8 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 }
             }
         }
-        if self.course.is_none() {
+        // a walk under way outside its hours waits with all that it holds
+        if self.course.is_none() || !old {
             self.ripen_all()?;
             lock(&self.core).seal(&self.world)?;
             self.world
@@ -201,22 +207,25 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         }
     }
 
-    /// Walks the whole source.
-    pub(super) fn walk(&mut self) -> Result<End, IntakeError> {
+    /// Walks the whole source. `None`: it is missing.
+    pub(super) fn walk(&mut self) -> Result<Option<Course>, IntakeError> {
         let Some(mut course) = self.begin(Scope::Everything)? else {
-            return Ok(End::Partial);
+            return Ok(None);
         };
         loop {
             match self.advance(&mut course) {
                 Ok(false) => {}
-                Ok(true) => return self.end(course),
-                Err(Broken::Share(reason)) => return self.missing(reason),
+                Ok(true) => return Ok(Some(course)),
+                Err(Broken::Share(reason)) => {
+                    self.missing(reason)?;
+                    return Ok(None);
+                }
                 Err(Broken::Intake(error)) => return Err(error),
             }
         }
     }
 
-    /// Begins a walk, or goes on with the one that a restart broke off. `None`: the source is missing.
+    /// Begins a walk, or goes on with one that a restart or a lost share broke off. `None`: the source is missing.
     fn begin(&mut self, scope: Scope) -> Result<Option<Course>, IntakeError> {
         let source = lock(&self.core).catalogue.source_of(self.root)?;
         let root = match self.open_root(source.files) {
@@ -253,7 +262,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             return Ok(Some(course));
         }
         let mut core = lock(&self.core);
-        let next = if std::mem::take(&mut self.fresh) {
+        let next = if std::mem::take(&mut self.broken_off) {
             core.catalogue.next(self.root)?
         } else {
             None
@@ -266,6 +275,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             None => course.number = core.catalogue.begin_walk(self.root, now)?,
         }
         drop(core);
+        self.kept_due = false;
         self.round += 1;
         let mut report = self.shared.report();
         let report = &mut report.sources[self.source];
@@ -310,6 +320,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             reason: reason.to_owned(),
         })?;
         self.course = None;
+        self.broken_off = true;
         lock(&self.core)
             .catalogue
             .forget_missing(self.root, false)?;
@@ -365,6 +376,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         while self.ripe() {
             self.ripen_oldest()?;
         }
+        lock(&self.core).seal_if_old(&self.world)?;
         if course.policy.scope() == Scope::Everything {
             self.checkpoint(course)?;
         }
@@ -465,6 +477,10 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             let name = &self.settings.sources[self.source].name;
             self.world
                 .audit("source-times-lie", json!({ "source": name }))?;
+            // at once: the evidence goes as soon as the file is taken
+            lock(&self.core)
+                .catalogue
+                .set_honesty(self.root, self.honesty)?;
         }
         if course.policy.scope() == Scope::Everything {
             for path in found.missing.drain(..) {
@@ -497,16 +513,9 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         prints: Vec<u64>,
     ) -> Result<(), Broken> {
         if self.quota_is_used_up()? {
-            let before = looks.len();
-            let again = &mut self.again;
-            looks.retain(|look| {
-                let now = course.policy.is_recent(&look.path);
-                if !now {
-                    again.note(&look.path);
-                }
-                now
-            });
-            self.shared.report().sources[self.source].deferred += (before - looks.len()) as u64;
+            for look in looks.extract_if(.., |look| !course.policy.is_recent(&look.path)) {
+                self.defer(&look.path)?;
+            }
         }
         if looks.is_empty() {
             return Ok(());
@@ -527,7 +536,31 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         Ok(())
     }
 
-    fn quota_is_used_up(&mut self) -> Result<bool, IntakeError> {
+    /// Leaves what is old in a folder for another day.
+    pub(super) fn defer(&mut self, path: &[u8]) -> Result<(), IntakeError> {
+        self.shared.report().sources[self.source].deferred += 1;
+        self.again.note(path);
+        self.keep_due()
+    }
+
+    /// Lets the next walk ask again for all files in a folder.
+    pub(super) fn note_again(&mut self, path: &[u8]) -> Result<(), IntakeError> {
+        if self.again.note(path) {
+            return Ok(());
+        }
+        self.keep_due()
+    }
+
+    /// What this walk asked about is asked about once more by the next one: something was left, and a restart, or its
+    /// number, might make it forgotten.
+    pub(super) fn keep_due(&mut self) -> Result<(), IntakeError> {
+        if !std::mem::replace(&mut self.kept_due, true) {
+            lock(&self.core).catalogue.keep_due(self.root)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn quota_is_used_up(&mut self) -> Result<bool, IntakeError> {
         let limit = self.settings.pacing.daily_quota;
         let today = day(self.world.unix_seconds());
         if self.quota.day != today {
@@ -570,6 +603,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             let names = opened.and_then(|folder| {
                 share::names(&folder, &after, &mut self.names).map(|names| (folder, names))
             });
+            self.pulse().end();
             let mut found = Found::default();
             let (open, names) = match names {
                 Ok(names) => names,
@@ -715,12 +749,20 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         Ok(End::Whole(course.number))
     }
 
-    /// After a walk, once all it found has had its second look: seals, and concludes removals.
-    pub(super) fn finish(&mut self, end: End) -> Result<(), IntakeError> {
+    /// After a walk, once all it found has had its second look: seals, ends it, and concludes removals. A cut before
+    /// that repeats what was not sealed.
+    pub(super) fn finish(&mut self, course: Option<Course>) -> Result<(), IntakeError> {
         lock(&self.core).seal(&self.world)?;
+        let end = match course {
+            Some(course) => self.end(course)?,
+            None => End::Partial,
+        };
         if let End::Whole(walk) = end {
             self.removals(walk)?;
         }
+        lock(&self.core)
+            .catalogue
+            .set_quota(self.root, self.quota)?;
         self.patience.sweep(self.round);
         let mut report = self.shared.report();
         report.sources[self.source].walks += 1;
