@@ -185,6 +185,27 @@ fn old_dates_wait_for_their_hours_recent_ones_do_not_and_a_walk_under_way_pauses
 }
 
 #[test]
+fn a_file_found_early_in_a_long_walk_does_not_wait_for_its_end() {
+    let lab = paced(Pacing {
+        requests_per_second: 5,
+        ..Pacing::eager()
+    });
+    fill(&lab);
+    let mut walkers = lab.boot().unwrap().into_walkers();
+    let turn = |walker: &mut intake_lab::Walker1| walker.turn(Duration::from_secs(150)).unwrap();
+    while wards(&lab).walks == 0 {
+        turn(&mut walkers[0]);
+    }
+    assert_eq!(lab.open().0.files, u64::from(PATIENTS));
+    lab.write(&path(PATIENTS - 1, OLD, 2), b"new");
+    for _ in 0..2 {
+        turn(&mut walkers[0]);
+    }
+    assert_eq!(lab.open().0.files, 1);
+    assert_eq!(wards(&lab).walks, 1, "the walk is under way");
+}
+
+#[test]
 fn a_mass_of_rewritten_files_is_taken_in_daily_quotas_newest_first_and_today_comes_today() {
     const QUOTA: u64 = 30;
     let lab = paced(Pacing {

@@ -7,9 +7,10 @@
 //!    the same at its end, concludes nothing about removals.
 //! 3. In memory are the folders on the way down, one chunk of parts, and what waits for its second look: all bounded, but
 //!    for the names of the folders in one folder.
-//! 4. A walk goes from the greatest name to the least, so newest dates come first, and remembers how far it has come: all
-//!    that lies before the remembered place was scanned, and what was whole there is committed. After a restart it goes
-//!    on there.
+//! 4. A walk goes from the greatest name to the least, so newest dates of a patient come first, and remembers how far it
+//!    has come: all that lies before the remembered place was scanned, and what was whole there is committed. After a
+//!    restart or a lost share it goes on there.
+//! 5. What a walk has left, for a quota or a share that failed at the second look, stays due for the rolling look.
 
 use super::collection::{Core, Settings, Shared, announce, lock};
 use super::decide::join;
