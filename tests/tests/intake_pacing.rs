@@ -116,7 +116,7 @@ fn a_restart_in_the_middle_of_a_walk_goes_on_there_and_nothing_is_lost_or_double
 #[test]
 fn a_share_is_asked_no_more_often_than_its_budget_allows_files_counted() {
     let lab = paced(Pacing {
-        requests_per_second: 50,
+        requests_per_second: 10,
         ..Pacing::eager()
     });
     fill(&lab);
@@ -124,9 +124,9 @@ fn a_share_is_asked_no_more_often_than_its_budget_allows_files_counted() {
     let begin = lab.outside.uptime();
     lab.rounds(&mut intake, 1).unwrap();
     let seconds = (lab.outside.uptime() - begin).as_secs();
-    // root, part, three folders and a file of each patient; and the file once more
+    // root, part, three folders and a file of each patient, and the file once more; then the period
     let questions = u64::from(PATIENTS) * 6;
-    assert!(seconds >= questions / 50, "{questions} in {seconds} s");
+    assert!(seconds >= questions / 10 + 60, "{questions} in {seconds} s");
 }
 
 #[test]
@@ -336,6 +336,8 @@ fn a_share_that_hangs_holds_up_no_other_is_told_and_comes_back() {
     let (hangs, hanging) = channel();
     let (answer, answers) = channel::<()>();
     std::thread::scope(|scope| {
+        // a failure drops it, and so ends the wait
+        let answer = answer;
         let thread = scope.spawn(|| {
             let (me, mut folders) = (std::thread::current().id(), 0);
             lab.meanwhile(move |step| {
@@ -343,7 +345,7 @@ fn a_share_that_hangs_holds_up_no_other_is_told_and_comes_back() {
                 folders += u32::from(mine);
                 if mine && folders == 5 {
                     hangs.send(()).unwrap();
-                    answers.recv().unwrap();
+                    let _ = answers.recv();
                 }
             });
             wards_turn(&mut wards);

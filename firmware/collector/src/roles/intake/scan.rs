@@ -161,12 +161,13 @@ impl<W: World> Scan<'_, W> {
             })
         };
         let quick = (spare || self.policy.scope() == Scope::Recent) && task.folder.after.is_empty();
-        if quick && let Some((length, part)) = decoded(Depth::Folders) {
-            if let Some(known) = part.at(&top[length..]) {
-                let mut path = top.to_vec();
-                if self.is_settled(&folder, top.len(), known, &mut path, spare, buffer, found)? {
-                    return Ok(());
-                }
+        if quick
+            && let Some((length, part)) = decoded(Depth::Folders)
+            && let Some(known) = part.at(&top[length..])
+        {
+            let mut path = top.to_vec();
+            if self.is_settled(&folder, top.len(), known, &mut path, spare, buffer, found)? {
+                return Ok(());
             }
         }
         let part = decoded(Depth::Files);
