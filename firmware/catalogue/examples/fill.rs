@@ -204,13 +204,13 @@ fn compare(
                 .rposition(|byte| *byte == b'/')
                 .unwrap_or_default();
             let (folder, name) = (&change.path[..split], &change.path[split + 1..]);
-            if part.is_none() {
-                if let Standing::Within { directory, length } = catalogue.standing(root, folder)? {
-                    let blob = catalogue.blob(directory)?;
-                    let decoded = Subtree::decode(&folder[..length], &blob, Depth::Files)
-                        .ok_or("a damaged blob")?;
-                    part = Some((directory, length, decoded));
-                }
+            if part.is_none()
+                && let Standing::Within { directory, length } = catalogue.standing(root, folder)?
+            {
+                let blob = catalogue.blob(directory)?;
+                let decoded = Subtree::decode(&folder[..length], &blob, Depth::Files)
+                    .ok_or("a damaged blob")?;
+                part = Some((directory, length, decoded));
             }
             let known = match &part {
                 Some((_, length, part)) => part
