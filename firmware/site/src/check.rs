@@ -100,6 +100,7 @@ fn plan(written: Written) -> Option<Plan> {
         collection: Collection {
             quiet_seconds: written.quiet_seconds?.value,
             period_seconds: written.period_seconds?.value,
+            pacing: written.pacing?,
         },
     })
 }

@@ -6,7 +6,9 @@
 use bundle::{LocalSigner, Recipient, Sealer};
 use collector::roles::intake::collection::{Intake, Settings, Shared};
 use collector::roles::intake::error::IntakeError;
+use collector::roles::intake::pacing::Pacing;
 use collector::roles::intake::share::MountRule;
+use collector::roles::intake::walk::Walker;
 use collector::roles::intake::world::{Step, Stopped, World};
 use datacentre::{ca, open};
 use serde_json::Value;
@@ -45,7 +47,7 @@ fn keys() -> &'static Path {
     .path()
 }
 
-fn now() -> u64 {
+pub fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::SystemTime::UNIX_EPOCH)
         .unwrap()
@@ -66,6 +68,10 @@ struct State {
     free_after_pauses: Option<(u32, u64)>,
     /// The box's clock where it is not the host's.
     clock: Option<u64>,
+    /// Unix time at which the box was switched on, where its clock goes with its uptime.
+    epoch: Option<u64>,
+    /// The mains fail at the next step of this kind.
+    cut_on: Option<Step>,
     /// Bundles that have rotted: the sender sees that by their records.
     rotten: BTreeSet<String>,
 }
@@ -164,11 +170,19 @@ impl Outside {
     pub fn set_clock(&self, clock: u64) {
         self.state.lock().unwrap().clock = Some(clock);
     }
+
+    /// Sets the box's clock, in Unix seconds; it goes on with the pauses.
+    pub fn start_clock(&self, clock: u64) {
+        let mut state = self.state.lock().unwrap();
+        state.epoch = Some(clock - state.uptime.as_secs());
+    }
 }
 
 impl World for Outside {
     fn unix_seconds(&self) -> u64 {
-        self.state.lock().unwrap().clock.unwrap_or_else(now)
+        let state = self.state.lock().unwrap();
+        let running = state.epoch.map(|epoch| epoch + state.uptime.as_secs());
+        state.clock.or(running).unwrap_or_else(now)
     }
 
     fn uptime(&self) -> Duration {
@@ -208,7 +222,7 @@ impl World for Outside {
             let mut state = self.state.lock().unwrap();
             let this = state.steps;
             state.steps += 1;
-            state.cut_at == Some(this)
+            state.cut_at == Some(this) || state.cut_on == Some(step)
         };
         if cut || self.disk().is_dead() {
             self.disk().cut_at(0);
@@ -223,12 +237,18 @@ impl World for Outside {
 pub struct Lab {
     folder: tempfile::TempDir,
     pub outside: Outside,
+    pacing: Pacing,
 }
 
 pub type Box1 = Intake<Outside, Simulated, LocalSigner>;
+pub type Walker1 = Walker<Outside, Simulated, LocalSigner>;
 
 impl Lab {
     pub fn new() -> Self {
+        Self::paced(Pacing::eager())
+    }
+
+    pub fn paced(pacing: Pacing) -> Self {
         // in memory where the host has such a folder: what the mains cut loses is decided by the simulated disk
         let folder = tempfile::tempdir_in("/dev/shm")
             .or_else(|_| tempfile::tempdir())
@@ -247,6 +267,8 @@ impl Lab {
             line: Line::Up,
             free_after_pauses: None,
             clock: None,
+            epoch: None,
+            cut_on: None,
             rotten: BTreeSet::new(),
         };
         let outside = Outside {
@@ -254,7 +276,11 @@ impl Lab {
             disk: Arc::new(Mutex::new(Simulated::new())),
             shared: Arc::new(Mutex::new(None)),
         };
-        Self { folder, outside }
+        Self {
+            folder,
+            outside,
+            pacing,
+        }
     }
 
     /// A path in the hospital.
@@ -297,6 +323,11 @@ impl Lab {
     pub fn cut_at_step(&self, step: u64) {
         let mut state = self.outside.state.lock().unwrap();
         state.cut_at = Some(step);
+    }
+
+    /// The mains fail at the next step of this kind, if one comes.
+    pub fn cut_on(&self, step: Option<Step>) {
+        self.outside.state.lock().unwrap().cut_on = step;
     }
 
     pub fn disk(&self) -> Simulated {
@@ -346,6 +377,7 @@ impl Lab {
             mount_rule: MountRule::AnyFolder,
             sources,
             quiet: QUIET,
+            pacing: self.pacing.clone(),
         };
         let read = |name: &str| std::fs::read(keys().join(name)).unwrap();
         let recipient = Recipient::from_pem(&read("recipient.pem")).unwrap();
@@ -366,7 +398,10 @@ impl Lab {
         *self.outside.shared.lock().unwrap() = None;
         let survived = self.disk().restart(seed);
         *self.outside.disk.lock().unwrap() = survived;
-        self.outside.state.lock().unwrap().cut_at = None;
+        {
+            let mut state = self.outside.state.lock().unwrap();
+            (state.cut_at, state.cut_on) = (None, None);
+        }
         self.outside.send();
     }
 

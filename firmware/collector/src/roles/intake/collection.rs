@@ -1,15 +1,19 @@
-//! One round of collecting: all sources are walked, candidates looked at twice, whole files sealed, removals concluded.
+//! Who shares what: one walker a source, and the core that they all feed. A walker asks its share and waits for it; the
+//! core holds the catalogue and the bundle in the making, and is locked for short, and never while a share is asked.
 
 use super::error::IntakeError;
-use super::looks::{Looks, Patience};
+use super::pacing::Pacing;
 use super::report::{Pulse, Report, SourceReport, SourceState, Transition};
 use super::share::MountRule;
-use super::world::{Step, World};
+use super::walk::Walker;
+use super::world::World;
 use bundle::{Draft, Entry, PushError, Sealer, Signer};
 use catalogue::{Catalogue, Change, Directory};
 use serde_json::json;
 use site::{Source, SourceKind};
 use spool::{Disk, Spool};
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +27,7 @@ pub struct Settings {
     pub sources: Vec<Source>,
     /// Time between the two looks that find a file unchanged.
     pub quiet: Duration,
+    pub pacing: Pacing,
 }
 
 /// How many times the quiet time an empty file, or a receipt file without its last record, is waited for.
@@ -31,16 +36,19 @@ pub const PATIENCE_FACTOR: u32 = 5;
 /// A draft is sealed at the latest this long after its first entry, however slow the walk is.
 const LINGER: Duration = Duration::from_secs(60);
 
-/// What the walking thread and the main thread share.
+/// What the walking threads and the main thread share.
 pub struct Shared<D> {
     pub spool: Mutex<Spool<D>>,
     pub report: Mutex<Report>,
-    pub pulse: Pulse,
+    /// By source.
+    pub pulses: Vec<Pulse>,
     pub ward: super::heal::Ward,
 }
 
 impl<D> Shared<D> {
     pub fn new(spool: Spool<D>, sources: &[Source]) -> Arc<Self> {
+        let pulses = sources.iter().map(|_| Pulse::default()).collect();
+        let ward = super::heal::Ward::new(sources.len());
         let sources = sources
             .iter()
             .map(|source| SourceReport {
@@ -55,8 +63,8 @@ impl<D> Shared<D> {
         Arc::new(Self {
             spool: Mutex::new(spool),
             report,
-            pulse: Pulse::default(),
-            ward: super::heal::Ward::default(),
+            pulses,
+            ward,
         })
     }
 
@@ -77,25 +85,112 @@ pub(super) struct Batch {
     pub losses: Vec<u64>,
     /// Uptime of the first entry.
     pub since: Option<Duration>,
+    /// Hashes of the paths in it: what is not yet committed is not taken a second time.
+    taken: HashSet<u64>,
+    /// By source: the folder with the first entry of the walk that is under way.
+    pub firsts: Vec<Option<Vec<u8>>>,
 }
 
-pub struct Intake<W, D, S> {
-    pub(super) world: W,
-    pub(super) settings: Settings,
+impl Batch {
+    pub fn new(sources: &[Source]) -> Result<Self, IntakeError> {
+        Ok(Self {
+            draft: new_draft(sources)?,
+            changes: Vec::new(),
+            losses: Vec::new(),
+            since: None,
+            taken: HashSet::new(),
+            firsts: vec![None; sources.len()],
+        })
+    }
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    Taken,
+    /// It is in the bundle in the making already.
+    Twice,
+    /// No bundle can hold such a path.
+    Unnameable,
+}
+
+/// Catalogue, bundle in the making, and sealer.
+pub struct Core<D, S> {
     pub(super) catalogue: Catalogue,
     pub(super) shared: Arc<Shared<D>>,
     pub(super) sealer: Sealer<S>,
-    /// Numbers of the sources' roots, in the order of the settings.
+    pub(super) sources: Vec<Source>,
+    /// Numbers of the sources' roots.
     pub(super) roots: Vec<Directory>,
     pub(super) batch: Batch,
-    pub(super) looks: Looks,
-    pub(super) patience: Patience,
-    pub(super) round: u64,
-    /// For the bytes of a file.
-    pub(super) buffer: Vec<u8>,
 }
 
-impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
+impl<D: Disk, S: Signer> Core<D, S> {
+    /// Whether this path is in the bundle in the making.
+    pub(super) fn holds(&self, root: Directory, path: &[u8]) -> bool {
+        self.batch.taken.contains(&key(root, path))
+    }
+
+    /// Takes an entry into the bundle in the making; seals first where that is full or old. `place` is where the walk
+    /// goes on if this bundle is lost.
+    pub(super) fn push(
+        &mut self,
+        world: &impl World,
+        entry: &Entry<'_>,
+        change: Change,
+        place: Option<&[u8]>,
+    ) -> Result<Pushed, IntakeError> {
+        let (key, part) = (
+            key(change.root, &change.path),
+            matches!(change.action, catalogue::Action::Part { .. }),
+        );
+        if self.batch.taken.contains(&key) {
+            return Ok(Pushed::Twice);
+        }
+        self.seal_if_old(world)?;
+        match self.batch.draft.push(entry) {
+            Err(PushError::Full) => {
+                self.seal(world)?;
+                self.batch.draft.push(entry).map_err(IntakeError::Draft)?;
+            }
+            Err(PushError::Path(_)) => return Ok(Pushed::Unnameable),
+            result => result.map_err(IntakeError::Draft)?,
+        }
+        if let Some(place) = place {
+            self.batch.firsts[entry.source].get_or_insert_with(|| place.to_vec());
+        }
+        self.batch.since.get_or_insert(world.uptime());
+        self.batch.changes.push(change);
+        if !part {
+            self.batch.taken.insert(key);
+        }
+        Ok(Pushed::Taken)
+    }
+
+    /// Seals a bundle that has been in the making for long.
+    pub(super) fn seal_if_old(&mut self, world: &impl World) -> Result<(), IntakeError> {
+        let old = |since| world.uptime().saturating_sub(since) > LINGER;
+        if self.batch.since.is_some_and(old) {
+            self.seal(world)?;
+        }
+        Ok(())
+    }
+}
+
+fn key(root: Directory, path: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (root, path).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// All walkers.
+pub struct Intake<W, D, S> {
+    walkers: Vec<Walker<W, D, S>>,
+    core: Arc<Mutex<Core<D, S>>>,
+    world: W,
+}
+
+impl<W: World + Sync + Clone, D: Disk, S: Signer> Intake<W, D, S> {
     /// Opens the catalogue and settles what a cut has left open.
     pub fn open(
         world: W,
@@ -107,113 +202,68 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
         let mut catalogue = Catalogue::open(catalogue)?;
         super::sealing::recover(&world, &mut catalogue, &shared, sealer.box_name())?;
         super::heal::begin(&world, &catalogue, &shared)?;
-        let mut roots = Vec::with_capacity(settings.sources.len());
+        let mut known = Vec::with_capacity(settings.sources.len());
         for (place, source) in settings.sources.iter().enumerate() {
-            let known = catalogue.source(&source.name)?;
-            shared.report().sources[place].files = known.files;
-            roots.push(known.root);
+            let source = catalogue.source(&source.name)?;
+            shared.report().sources[place].files = source.files;
+            known.push(source);
         }
-        let batch = Batch {
-            draft: new_draft(&settings.sources)?,
-            changes: Vec::new(),
-            losses: Vec::new(),
-            since: None,
-        };
-        Ok(Self {
-            world,
-            settings,
+        let core = Arc::new(Mutex::new(Core {
             catalogue,
-            shared,
+            shared: Arc::clone(&shared),
             sealer,
-            roots,
-            batch,
-            looks: Looks::default(),
-            patience: Patience::default(),
-            round: 0,
-            buffer: Vec::new(),
+            batch: Batch::new(&settings.sources)?,
+            sources: settings.sources.clone(),
+            roots: known.iter().map(|source| source.root).collect(),
+        }));
+        let settings = Arc::new(settings);
+        let walkers = known
+            .into_iter()
+            .enumerate()
+            .map(|(place, source)| {
+                Walker::new(
+                    world.clone(),
+                    Arc::clone(&settings),
+                    Arc::clone(&core),
+                    Arc::clone(&shared),
+                    place,
+                    source,
+                )
+            })
+            .collect();
+        Ok(Self {
+            walkers,
+            core,
+            world,
         })
+    }
+
+    /// One walker a source, each for a thread of its own.
+    pub fn into_walkers(self) -> Vec<Walker<W, D, S>> {
+        self.walkers
     }
 
     /// Walks all sources once. When this returns, everything that was found whole is in durable bundles.
     pub fn round(&mut self) -> Result<(), IntakeError> {
-        self.round += 1;
-        self.heal()?;
-        let mut whole = Vec::with_capacity(self.roots.len());
-        for source in 0..self.roots.len() {
-            whole.push(self.walk(source)?);
+        lock(&self.core).heal(&self.world)?;
+        let mut courses = Vec::with_capacity(self.walkers.len());
+        for walker in &mut self.walkers {
+            courses.push(walker.walk()?);
         }
-        while self.ripen_oldest()? {}
-        self.seal()?;
-        for (source, walk) in whole.into_iter().enumerate() {
-            if let Some(walk) = walk {
-                self.removals(source, walk)?;
-            }
+        for walker in &mut self.walkers {
+            walker.ripen_all()?;
         }
-        self.report_losses()?;
-        self.patience.sweep(self.round);
-        self.shared.report().rounds = self.round;
+        lock(&self.core).seal(&self.world)?;
+        for (walker, course) in self.walkers.iter_mut().zip(courses) {
+            walker.finish(course)?;
+        }
+        lock(&self.core).report_losses(&self.world)?;
         Ok(())
     }
+}
 
-    /// Takes an entry into the bundle in the making; seals first where that is full.
-    pub(super) fn push(&mut self, entry: &Entry<'_>, change: Change) -> Result<(), IntakeError> {
-        if self
-            .batch
-            .since
-            .is_some_and(|since| self.world.uptime().saturating_sub(since) > LINGER)
-        {
-            self.seal()?;
-        }
-        match self.batch.draft.push(entry) {
-            Err(PushError::Full) => {
-                self.seal()?;
-                self.batch.draft.push(entry).map_err(IntakeError::Draft)?;
-            }
-            result => result.map_err(IntakeError::Draft)?,
-        }
-        self.batch.since.get_or_insert(self.world.uptime());
-        self.batch.changes.push(change);
-        Ok(())
-    }
-
-    /// Looks a second time at the folder that waits longest, once it is ripe. `false`: none waits.
-    pub(super) fn ripen_oldest(&mut self) -> Result<bool, IntakeError> {
-        let Some(first_look) = self.looks.oldest() else {
-            return Ok(false);
-        };
-        loop {
-            let waited = self.world.uptime().saturating_sub(first_look);
-            let Some(left) = self
-                .settings
-                .quiet
-                .checked_sub(waited)
-                .filter(|left| !left.is_zero())
-            else {
-                break;
-            };
-            self.world.step(Step::Waiting)?;
-            self.world.pause(left);
-        }
-        if let Some(place) = self.looks.pop() {
-            self.look_again(&place)?;
-        }
-        Ok(true)
-    }
-
-    /// Sets a source's state and puts it into the trail where it is news.
-    pub(super) fn set_state(
-        &mut self,
-        source: usize,
-        state: SourceState,
-    ) -> Result<(), IntakeError> {
-        let transition = self.shared.report().set_state(source, state.clone());
-        announce(
-            &self.world,
-            &self.settings.sources[source].name,
-            transition,
-            &state,
-        )
-    }
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Puts a change of state into the trail.
