@@ -5,10 +5,12 @@
 mod intake_lab;
 
 use catalogue::Catalogue;
+use collector::roles::intake::collection::Shared;
 use collector::roles::intake::heal::Scrubbing;
-use collector::roles::intake::world::World;
-use intake_lab::{BOX, Box1, Eraser, Lab, Line};
+use collector::roles::intake::world::{Step, World};
+use intake_lab::{BOX, Box1, Eraser, Lab, Line, Outside, Walker1};
 use serde_json::json;
+use spool::simulated::Simulated;
 use std::time::Duration;
 
 const PATIENT: &str = "std/000/000/0000001";
@@ -32,12 +34,16 @@ fn bundle(number: u64) -> String {
     spool::bundle_name(BOX, number)
 }
 
-/// The main thread's beats of two days.
 fn scrub(lab: &Lab) {
+    beats(&lab.outside, &lab.shared());
+}
+
+/// The main thread's beats of two days.
+fn beats(outside: &Outside, shared: &Shared<Simulated>) {
     let mut scrubbing = Scrubbing::default();
     for _ in 0..200 {
-        lab.outside.pause(Duration::from_secs(900));
-        scrubbing.beat(&lab.outside, &lab.shared()).unwrap();
+        outside.pause(Duration::from_secs(900));
+        scrubbing.beat(outside, shared).unwrap();
     }
 }
 
@@ -402,4 +408,55 @@ fn damage_that_waits_for_its_notice_is_still_known_after_a_restart_and_not_told_
     assert_eq!(lab.shared().report().damaged, 0);
     assert_eq!(lab.outside.events("bundle-damaged").len(), 1);
     assert_eq!(lab.outside.events("bundle-lost").len(), 1);
+}
+
+fn patient(number: u32, flag: u8) -> String {
+    format!(
+        "std/{number:010}/20200101/OMP-01/{number:010}_20200101_OMP-01_000000000000001_20200101120000000_01_{flag}"
+    )
+}
+
+/// Lets everything rot that is sealed.
+fn rot_all(lab: &Lab) {
+    for number in 1..=lab.outside.events("sealed").len() as u64 {
+        lab.rot(&bundle(number), |bytes| bytes[100] ^= 4);
+    }
+}
+
+fn turns(lab: &Lab, walker: &mut Walker1, period: Duration, walks: u64) {
+    let ended = || lab.shared().report().sources[0].walks;
+    let until = ended() + walks;
+    while ended() < until {
+        walker.turn(period).unwrap();
+    }
+}
+
+// Symptom: a file renamed to another flag while the bundle that brought it was taken back arrived nowhere. Cause: the change of
+// flag lay in the bundle in the making, or was decided by what was known before. Repair: the one is sealed before
+// anything is taken back, the other is left for the next walk.
+#[test]
+fn a_change_of_flag_decided_by_what_was_known_before_is_decided_anew() {
+    let lab = Lab::new();
+    lab.write(&patient(1, 1), b"prescription");
+    lab.line(Line::Down);
+    let mut walkers = lab.boot().unwrap().into_walkers();
+    let period = Duration::from_secs(20);
+    turns(&lab, &mut walkers[0], period, 1);
+    rot_all(&lab);
+    lab.rename(&patient(1, 1), &patient(1, 0));
+    // another source's walker takes the damaged bundle back between the decision and the reading
+    let (mut other, outside, shared) = (walkers.remove(2), lab.outside.clone(), lab.shared());
+    let mut is_first = true;
+    lab.meanwhile(move |step| {
+        if step == Step::FileRead && std::mem::take(&mut is_first) {
+            beats(&outside, &shared);
+            other.turn(period).unwrap();
+            assert_eq!(outside.events("bundle-recollected").len(), 1);
+        }
+    });
+    turns(&lab, &mut walkers[0], period, 5);
+    lab.line(Line::Up);
+    let report = lab.open_with_losses(&[], "decided before");
+    let lost: Vec<_> = report.lost.iter().map(|lost| lost.files).collect();
+    assert_eq!(lost, [0], "{report}");
 }

@@ -202,6 +202,14 @@ impl Catalogue {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Whether [`Catalogue::recollect`] would take something back.
+    pub fn is_kept(&self, sequence: u64) -> Result<bool, CatalogueError> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT 1 FROM bundle WHERE sequence = ?1 AND recollected = 0")?;
+        Ok(query.exists([sequence as i64])?)
+    }
+
     /// The bundles of these numbers were erased: the data centre has them, and the losses that they report. One that is
     /// reported as lost itself, by a notice that is not yet there, was discarded: it stays.
     pub fn delivered(&mut self, sequences: &[u64]) -> Result<(), CatalogueError> {

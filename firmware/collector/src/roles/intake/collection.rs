@@ -112,6 +112,8 @@ pub(super) enum Pushed {
     Twice,
     /// No bundle can hold such a path.
     Unnameable,
+    /// Changes were taken back since it was decided on.
+    Stale,
 }
 
 /// Catalogue, bundle in the making, and sealer.
@@ -123,6 +125,8 @@ pub struct Core<D, S> {
     /// Numbers of the sources' roots.
     pub(super) roots: Vec<Directory>,
     pub(super) batch: Batch,
+    /// How many times changes of a damaged bundle were taken back.
+    pub(super) taken_back: u64,
 }
 
 impl<D: Disk, S: Signer> Core<D, S> {
@@ -132,18 +136,22 @@ impl<D: Disk, S: Signer> Core<D, S> {
     }
 
     /// Takes an entry into the bundle in the making; seals first where that is full or old. `place` is where the walk
-    /// goes on if this bundle is lost.
+    /// goes on if this bundle is lost, `as_of` is [`Core::taken_back`] when the catalogue was asked.
     pub(super) fn push(
         &mut self,
         world: &impl World,
         entry: &Entry<'_>,
         change: Change,
         place: Option<&[u8]>,
+        as_of: u64,
     ) -> Result<Pushed, IntakeError> {
         let (key, part) = (
             key(change.root, &change.path),
             matches!(change.action, catalogue::Action::Part { .. }),
         );
+        if self.taken_back != as_of {
+            return Ok(Pushed::Stale);
+        }
         if self.batch.taken.contains(&key) {
             return Ok(Pushed::Twice);
         }
@@ -215,6 +223,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Intake<W, D, S> {
             batch: Batch::new(&settings.sources)?,
             sources: settings.sources.clone(),
             roots: known.iter().map(|source| source.root).collect(),
+            taken_back: 0,
         }));
         let settings = Arc::new(settings);
         let walkers = known

@@ -11,7 +11,9 @@
 //! 2. What a bundle has brought is in the catalogue until a receipt has erased it: the spool keeps the record of an
 //!    erased bundle until the catalogue has noted it. A kept bundle that is neither queued nor erased has vanished.
 //! 3. A bundle is collected again once. What the hospital has removed or changed since cannot be: it is reported lost.
-//! 4. The scrub keeps one number over restarts. It begins a pass at most once a day and is done with one in at most
+//! 4. Nothing is decided by what was known before changes were taken back: the bundle in the making is sealed first, and what
+//!    a walker has read of the catalogue is worth nothing after it ([`Core::taken_back`]).
+//! 5. The scrub keeps one number over restarts. It begins a pass at most once a day and is done with one in at most
 //!    [`PASS`], however long the queue is, as far as the disk can.
 
 use super::collection::{Core, Shared};
@@ -276,7 +278,13 @@ impl<D: Disk, S: Signer> Core<D, S> {
         // the newest first: each takes back what it has done to the state that the one before it made
         let damaged: Vec<u64> = self.shared.ward.state().damaged.iter().copied().collect();
         for number in damaged.iter().rev() {
+            if !self.catalogue.is_kept(*number)? {
+                continue;
+            }
+            // what is in the making may build on what is taken back, and that sees only what is known
+            self.seal(world)?;
             if let Some(entries) = self.catalogue.recollect(*number)? {
+                self.taken_back += 1;
                 world.audit(
                     "bundle-recollected",
                     json!({ "number": number, "entries": entries }),
