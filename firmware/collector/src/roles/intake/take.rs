@@ -17,7 +17,7 @@ use site::SourceKind;
 use spool::Disk;
 use std::os::fd::OwnedFd;
 
-/// Removals in one bundle. The share is looked at again after each such number, before they are sealed.
+/// Removals concluded together. The share is looked at again after each such number, before they go into a bundle.
 const REMOVALS: usize = 256;
 
 /// A file on its way into a bundle.
@@ -177,7 +177,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         }
         let source = self.source;
         let path = join(folder_path, &seen.name);
-        if lock(&self.core).holds(self.root, &path) {
+        if lock(&self.core).holds(source, self.root, &path, self.place.as_deref()) {
             return Ok(());
         }
         // only while the share is asked: the lock of the core may wait for room
@@ -471,7 +471,6 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                     Err(Left::Intake(error)) => return Err(error),
                 }
             }
-            lock(&self.core).seal(&self.world)?;
         }
     }
 }

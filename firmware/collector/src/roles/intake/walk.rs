@@ -10,9 +10,10 @@
 //! 4. A walk goes from the greatest name to the least, so newest dates of a patient come first, and remembers how far it
 //!    has come: all that lies before the remembered place was scanned, and what was whole there is committed. After a
 //!    restart or a lost share it goes on there.
+//!    A walk ends when all that it found is durable; until then it waits, and seals nothing for that.
 //! 5. What a walk has left, for a quota or a share that failed at the second look, stays due for the rolling look.
 
-use super::collection::{Core, Settings, Shared, announce, lock};
+use super::collection::{Core, LINGER, Settings, Shared, announce, lock};
 use super::decide::join;
 use super::error::IntakeError;
 use super::looks::{Again, Looks, Patience, Place};
@@ -66,6 +67,13 @@ pub struct Course {
     /// [`Core::taken_back`] before the first of them.
     as_of: u64,
     checkpoint: Duration,
+}
+
+/// A walk that visited everything, and waits until what it found is durable.
+struct Ending {
+    course: Course,
+    /// The bundle in the making that has the last of it, by [`Core::sealed`].
+    batch: u64,
 }
 
 /// Why a walk breaks off.
@@ -154,7 +162,12 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     /// the hours allow. Waits for what is left of the period when that walk has come to its end.
     pub fn turn(&mut self, period: Duration) -> Result<(), IntakeError> {
         let begin = self.world.uptime();
-        lock(&self.core).heal(&self.world)?;
+        {
+            let mut core = lock(&self.core);
+            core.linger = LINGER.min(period);
+            core.heal(&self.world)?;
+        }
+        let mut ending = None;
         let hours = self.settings.pacing.hours;
         let old = within_hours(hours, self.world.unix_seconds());
         let first = lock(&self.core)
@@ -173,7 +186,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 match self.advance(&mut course) {
                     Ok(true) => {
                         self.ripen_all()?;
-                        self.finish(Some(course))?;
+                        ending = self.finish_when_durable(course)?;
                     }
                     Ok(false) if self.world.uptime().saturating_sub(begin) < period => {
                         self.course = Some(course);
@@ -192,12 +205,45 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         // a walk under way outside its hours waits with all that it holds
         if self.course.is_none() || !old {
             self.ripen_all()?;
-            lock(&self.core).seal(&self.world)?;
             lock(&self.core).report_losses(&self.world)?;
-            self.world
-                .pause(period.saturating_sub(self.world.uptime().saturating_sub(begin)));
+            self.rest(begin + period, ending)?;
         }
         Ok(())
+    }
+
+    /// Ends a walk whose finds are all durable; gives back one whose finds are not, with the bundle that they wait for.
+    fn finish_when_durable(&mut self, course: Course) -> Result<Option<Ending>, IntakeError> {
+        let waits_for = {
+            let core = lock(&self.core);
+            core.batch.firsts[self.source].as_ref().map(|_| core.sealed)
+        };
+        match waits_for {
+            Some(batch) => Ok(Some(Ending { course, batch })),
+            None => self.finish(Some(course)).map(|()| None),
+        }
+    }
+
+    /// Waits until then, and longer for a walk that is ending; seals meanwhile what has become old.
+    fn rest(&mut self, until: Duration, mut ending: Option<Ending>) -> Result<(), IntakeError> {
+        loop {
+            let (sealed, left) = {
+                let mut core = lock(&self.core);
+                core.seal_if_old(&self.world)?;
+                (core.sealed, core.left(&self.world))
+            };
+            if let Some(ended) = ending.take_if(|ending| ending.batch < sealed) {
+                self.finish(Some(ended.course))?;
+                lock(&self.core).report_losses(&self.world)?;
+                continue;
+            }
+            let rest = until.saturating_sub(self.world.uptime());
+            let pause = match (rest.is_zero(), &ending, left) {
+                (false, _, left) => rest.min(left.unwrap_or(rest)),
+                (true, Some(_), Some(left)) => left,
+                (true, _, _) => return Ok(()),
+            };
+            self.world.pause(pause);
+        }
     }
 
     fn pass_recent(&mut self) -> Result<(), IntakeError> {
@@ -763,10 +809,10 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         Ok(End::Whole(course.number))
     }
 
-    /// After a walk, once all it found has had its second look: seals, ends it, and concludes removals. A cut before
-    /// that repeats what was not sealed.
+    /// After a walk, once all it found has had its second look and is durable: ends it, and concludes removals. A cut before
+    /// that goes on with the walk where its first find was not durable. Removals need no such care: what was noted as missing
+    /// stays noted until a walk has seen it again, so a cut that loses them leaves them to the next walk.
     pub(super) fn finish(&mut self, course: Option<Course>) -> Result<(), IntakeError> {
-        lock(&self.core).seal(&self.world)?;
         if let Some(course) = course {
             if let End::Whole(walk) = self.end(course)? {
                 self.removals(walk)?;
