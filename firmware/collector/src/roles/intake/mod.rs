@@ -18,6 +18,7 @@
 //! Of the share it trusts nothing: names are bytes, links are not followed, paths do not leave the root ([`share`]).
 
 pub mod collection;
+mod course;
 pub mod decide;
 pub mod error;
 pub mod heal;
@@ -26,10 +27,12 @@ mod losses;
 pub mod pacing;
 pub mod receipts;
 pub mod report;
+mod ripening;
 pub mod scan;
 mod sealing;
 pub mod share;
 mod take;
+mod visit;
 pub mod walk;
 pub mod world;
 

@@ -12,7 +12,7 @@ use super::share::{self, OpenFile, ReadFault, Root, Trouble};
 use super::walk::Walker;
 use super::world::{Step, World};
 use bundle::{Body, Entry, Event, Hasher, PART_LIMIT_BYTES, Part, Signer, VersionId};
-use catalogue::{Action, Change, Directory, Seen, Subtree};
+use catalogue::{Action, Change, Depth, Directory, Seen, Standing, Subtree};
 use site::SourceKind;
 use spool::Disk;
 use std::os::fd::OwnedFd;
@@ -407,6 +407,39 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         self.settings.sources[self.source].kind != SourceKind::Receipt
             || ssmix2::claims::receipt(path).0.is_none()
             || ssmix2::claims::receipt_is_whole(tail)
+    }
+
+    /// What is known of the folder at a path; `cache` keeps the part that was read last.
+    fn known(
+        &self,
+        path: &[u8],
+        cache: &mut Option<(Directory, usize, Subtree)>,
+    ) -> Result<Subtree, IntakeError> {
+        let core = lock(&self.core);
+        let Standing::Within { directory, length } = core.catalogue.standing(self.root, path)?
+        else {
+            return Ok(core.catalogue.folder(self.root, path)?.unwrap_or_default());
+        };
+        if cache.as_ref().is_none_or(|(known, ..)| *known != directory) {
+            let blob = core.catalogue.blob(directory)?;
+            let part = Subtree::decode(&path[..length], &blob, Depth::Files)
+                .ok_or(catalogue::CatalogueError::Damaged { table: "part" })?;
+            *cache = Some((directory, length, part));
+        }
+        let part = cache
+            .as_ref()
+            .and_then(|(_, length, part)| part.at(&path[*length..]));
+        Ok(part.map_or_else(Subtree::default, |folder| Subtree {
+            files: folder.files.clone(),
+            ..Subtree::default()
+        }))
+    }
+
+    /// Whether a share's trouble ends a walk, for a single folder or file outside one.
+    fn count_trouble(&self, trouble: Trouble) {
+        if trouble == Trouble::Locked {
+            self.shared.report().sources[self.source].unreadable += 1;
+        }
     }
 
     /// Reports the files that two whole walks in a row have missed, and that are still gone.
