@@ -100,7 +100,7 @@ impl SenderRig {
     fn append(&self, sequence: u64, bytes: &[u8]) -> String {
         let name = format!("{BOX}-{sequence:010}.cms");
         let fresh = self.root.join("state/spool/bundles/.append.new");
-        std::fs::write(&fresh, bytes).unwrap();
+        std::fs::write(&fresh, spool::file_of(sequence, bytes)).unwrap();
         std::fs::rename(&fresh, self.root.join("state/spool/bundles").join(&name)).unwrap();
         name
     }

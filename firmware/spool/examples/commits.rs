@@ -16,7 +16,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Instant;
 
-const SIZES: [usize; 2] = [64 << 10, 1 << 20];
+/// What the sizes of a benchmark's bundles are called, and the smallest and largest of them.
+const SIZES: [(&str, usize, usize); 3] = [
+    ("65536", 64 << 10, 64 << 10),
+    ("1048576", 1 << 20, 1 << 20),
+    ("varied", 16 << 10, 112 << 10),
+];
 
 struct Proof<'a> {
     name: String,
@@ -70,9 +75,11 @@ impl Side for Ours<'_> {
     }
 
     fn read(&self, number: u64) -> Result<Vec<u8>, Box<dyn Error>> {
-        Ok(std::fs::read(
-            self.folder.join(spool::bundle_name("box", number)),
-        )?)
+        let path = self.folder.join(spool::bundle_name("box", number));
+        let mut file = std::fs::read(&path)?;
+        let recorded = spool::recorded(&path)?.ok_or("no record")?;
+        file.truncate(recorded.size_bytes as usize);
+        Ok(file)
     }
 
     fn waiting(&self) -> Result<u64, Box<dyn Error>> {
@@ -137,8 +144,10 @@ impl Side for Peer {
     }
 }
 
-/// Bytes that do not compress and differ by number.
-fn bundle(number: u64, size: usize) -> Vec<u8> {
+/// Bytes that do not compress and differ by number, as does their size where it may.
+fn bundle(number: u64, least: usize, most: usize) -> Vec<u8> {
+    let size =
+        least + (number.wrapping_mul(0xd134_2543_de82_ef95) >> 32) as usize % (most - least + 1);
     let mut word = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let words = std::iter::from_fn(|| {
         word ^= word << 13;
@@ -190,20 +199,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: commits FOLDER COMMITS RUNS".into());
     };
     let (commits, runs): (usize, u64) = (commits.parse()?, runs.parse()?);
-    for size in SIZES {
-        let place = Path::new(folder).join(size.to_string());
+    for (size, least, most) in SIZES {
+        let place = Path::new(folder).join(size);
         let queue = place.join("spool");
         create_dir_all(&queue)?;
         let mut ours = Ours {
             folder: &queue,
             spool: Spool::open(Folder::open(&queue)?, "box", 0)?,
         };
-        let mut peer = Peer::open(&place.join("peer.sqlite"), size)?;
+        let mut peer = Peer::open(&place.join("peer.sqlite"), most)?;
         for round in 0..=runs {
             let first = round * commits as u64 + 1;
             let bundles: Vec<_> = (first..)
                 .take(commits)
-                .map(|number| bundle(number, size))
+                .map(|number| bundle(number, least, most))
                 .collect();
             let sides = [
                 ("ours", run(&mut ours, first, &bundles)?),

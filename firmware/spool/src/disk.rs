@@ -1,8 +1,9 @@
 //! The few operations that the spool needs of a directory. Tests replace it. What each promises is in `FORMAT.md`.
 
 use crate::Bundle;
+use crate::layout::Bounds;
 use crate::names::sequence_of;
-use crate::record::{ATTRIBUTE, RECORD_BYTES, Record};
+use crate::record::{RECORD_BYTES, Record};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -13,19 +14,22 @@ const READ_BYTES: usize = 256 << 10;
 
 /// One flat directory.
 pub trait Disk {
+    /// Room that the spool may take on it beyond its bundles.
+    const BOUNDS: Bounds = Bounds::BOX;
+
     /// Visits names and sizes in bytes of all files, in any order.
     fn each_file(&self, visit: &mut dyn FnMut(&str, u64)) -> io::Result<()>;
     /// Reads from an offset until the buffer is full or the file ends; returns how many bytes it got.
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
-    /// The bytes of a file's record; none where it has none.
-    fn record(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
+    /// Reads the last bytes of a file, as many as the buffer has room for; returns how many there were.
+    fn read_end(&self, name: &str, buffer: &mut [u8]) -> io::Result<usize>;
     /// Makes a file; one that is there stays as it is.
     fn create(&mut self, name: &str) -> io::Result<()>;
-    /// Gives an existing file these bytes, their length and this record, in that order and in place.
-    fn write(&mut self, name: &str, bytes: &[u8], record: &[u8; RECORD_BYTES]) -> io::Result<()>;
+    /// Writes over an existing file in place; it grows where these bytes reach beyond its end.
+    fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Shortens a file.
     fn truncate(&mut self, name: &str, size_bytes: u64) -> io::Result<()>;
-    /// Makes a file's bytes, length and record durable.
+    /// Makes a file's bytes and length durable.
     fn sync(&mut self, name: &str) -> io::Result<()>;
     /// Renames a file over whatever has the other name.
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
@@ -41,7 +45,7 @@ pub trait Disk {
         Ok(files)
     }
 
-    /// All bytes of a file.
+    /// All bytes of a file, its record at the end.
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         loop {
@@ -98,20 +102,11 @@ impl Disk for Folder {
 
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let file = File::open(self.path.join(name))?;
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match file.read_at(&mut buffer[filled..], offset + filled as u64) {
-                Ok(0) => break,
-                Ok(length) => filled += length,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(filled)
+        read_from(&file, offset, buffer)
     }
 
-    fn record(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        record_of(&self.path.join(name))
+    fn read_end(&self, name: &str, buffer: &mut [u8]) -> io::Result<usize> {
+        end_of(&self.path.join(name), buffer)
     }
 
     fn create(&mut self, name: &str) -> io::Result<()> {
@@ -120,11 +115,12 @@ impl Disk for Folder {
         options.open(self.path.join(name)).map(drop)
     }
 
-    fn write(&mut self, name: &str, bytes: &[u8], record: &[u8; RECORD_BYTES]) -> io::Result<()> {
-        let file = File::options().write(true).open(self.path.join(name))?;
-        file.write_all_at(bytes, 0)?;
-        file.set_len(bytes.len() as u64)?;
-        rustix::fs::fsetxattr(&file, ATTRIBUTE, record, rustix::fs::XattrFlags::empty())?;
+    fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let file = match self.written.take() {
+            Some((written, file)) if written == name => file,
+            _ => File::options().write(true).open(self.path.join(name))?,
+        };
+        file.write_all_at(bytes, offset)?;
         self.written = Some((name.to_owned(), file));
         Ok(())
     }
@@ -136,8 +132,8 @@ impl Disk for Folder {
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
         match self.written.take() {
-            Some((written, file)) if written == name => file.sync_all(),
-            _ => File::open(self.path.join(name))?.sync_all(),
+            Some((written, file)) if written == name => file.sync_data(),
+            _ => File::open(self.path.join(name))?.sync_data(),
         }
     }
 
@@ -159,30 +155,34 @@ impl Disk for Folder {
     }
 }
 
-/// What a bundle was appended as: what a reader compares its bytes with before it sends them. `None`: its record is
-/// damaged, and so is the bundle, for all that can be told.
+/// What a bundle was appended as: how much of the file is the bundle, and what a reader compares its bytes with before it
+/// sends them. `None`: its record is damaged, and so is the bundle, for all that can be told.
 pub fn recorded(path: &Path) -> io::Result<Option<Bundle>> {
-    let record = record_of(path)?.and_then(|bytes| Record::decode(&bytes));
+    let mut bytes = [0; RECORD_BYTES];
+    let length = end_of(path, &mut bytes)?;
     let number = path
         .file_name()
         .and_then(|name| sequence_of(name.to_str()?));
-    Ok(record
+    Ok(Record::decode(&bytes[..length])
         .filter(|record| Some(record.sequence) == number)
         .map(|record| record.bundle))
 }
 
-/// The bytes of the record of a file at a path.
-fn record_of(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    // one byte more than a record, so that a longer one is not taken for one
-    let mut bytes = vec![0; RECORD_BYTES + 1];
-    match rustix::fs::getxattr(path, ATTRIBUTE, bytes.as_mut_slice()) {
-        Ok(length) => {
-            bytes.truncate(length);
-            Ok(Some(bytes))
+fn end_of(path: &Path, buffer: &mut [u8]) -> io::Result<usize> {
+    let file = File::open(path)?;
+    let offset = file.metadata()?.len().saturating_sub(buffer.len() as u64);
+    read_from(&file, offset, buffer)
+}
+
+fn read_from(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        Err(rustix::io::Errno::NODATA) => Ok(None),
-        // longer than any record
-        Err(rustix::io::Errno::RANGE) => Ok(Some(bytes)),
-        Err(error) => Err(error.into()),
     }
+    Ok(filled)
 }

@@ -67,6 +67,8 @@ pub enum SpoolError {
     TwoOfOneNumber {
         sequence: u64,
     },
+    /// There are bundles, but neither the list of erasures nor a record that can be read.
+    OtherFormat,
 }
 
 impl SpoolError {
@@ -86,7 +88,7 @@ impl SpoolError {
             | Self::UnknownBundle { .. }
             | Self::NotLost { .. }
             | Self::ReceiptOfOther { .. } => Advice::Discard,
-            Self::TwoOfOneNumber { .. } => Advice::Stop,
+            Self::TwoOfOneNumber { .. } | Self::OtherFormat => Advice::Stop,
         }
     }
 }
@@ -146,6 +148,10 @@ impl std::fmt::Display for SpoolError {
             Self::TwoOfOneNumber { sequence } => {
                 write!(f, "the spool holds two bundles of number {sequence}")
             }
+            Self::OtherFormat => write!(
+                f,
+                "the bundles in the spool are of another format; send them with the version that made them"
+            ),
         }
     }
 }

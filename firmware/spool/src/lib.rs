@@ -8,8 +8,12 @@
 #![forbid(unsafe_code)]
 
 pub mod disk;
+mod erase;
+mod erasures;
 mod error;
+mod layout;
 mod names;
+mod pool;
 mod queue;
 mod record;
 mod recover;
@@ -19,6 +23,7 @@ pub mod simulated;
 
 pub use disk::{Disk, Folder, recorded};
 pub use error::{Advice, SpoolError};
+pub use layout::{Bounds, contents, file_of};
 pub use names::{bundle_name, sequence_of};
 pub use queue::{SLOTS, Spool};
 pub use record::RECORD_BYTES;
@@ -66,7 +71,8 @@ pub struct Bundle {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queued {
     pub name: String,
-    pub size_bytes: u64,
+    /// Length of its file: the bundle, its record, and what else lies between.
+    pub file_bytes: u64,
 }
 
 /// Result of [`Spool::erase`].

@@ -4,6 +4,9 @@ const SLOT: &str = ".append-";
 const ERASED: &str = ".erased-";
 const DIGITS: usize = 10;
 
+/// The file of the latest erasures.
+pub const ERASURES: &str = ".erasures";
+
 /// What a name in the directory says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -13,6 +16,8 @@ pub enum Kind {
     Slot(u64),
     /// The record of an erased bundle.
     Erased(u64),
+    /// The latest erasures.
+    Erasures,
     /// None of the spool's.
     Alien,
 }
@@ -44,6 +49,8 @@ pub(crate) fn kind(name: &str) -> Kind {
         Kind::Slot(sequence)
     } else if let Some(sequence) = after(ERASED) {
         Kind::Erased(sequence)
+    } else if name == ERASURES {
+        Kind::Erasures
     } else {
         Kind::Alien
     }
@@ -68,6 +75,7 @@ mod tests {
             assert_eq!(kind(&slot_name(sequence)), Kind::Slot(sequence));
             assert_eq!(kind(&erased_name(sequence)), Kind::Erased(sequence));
         }
+        assert_eq!(kind(".erasures"), Kind::Erasures);
         for alien in [
             "",
             "box-1.cms",

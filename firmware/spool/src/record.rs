@@ -1,10 +1,10 @@
-//! The record of a bundle: an extended attribute of its file, so that one `fsync` makes bytes and record durable.
+//! The record of a bundle: the last bytes of its file, so that one sync makes bytes and record durable.
 //!
 //! Integers little-endian:
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
-//! | 0 | 8 | `SPOOLRC1` |
+//! | 0 | 8 | `SPOOLRC2` |
 //! | 8 | 8 | sequence number |
 //! | 16 | 8 | size of the bundle in bytes |
 //! | 24 | 32 | SHA-256 of the bundle |
@@ -12,12 +12,10 @@
 
 use crate::{Bundle, Digest, digest};
 
-/// Name of the attribute.
-pub const ATTRIBUTE: &str = "user.spool";
-/// Bytes of a record.
+/// Bytes of a record. All of it lies within one sector.
 pub const RECORD_BYTES: usize = 72;
 
-const MAGIC: &[u8; 8] = b"SPOOLRC1";
+const MAGIC: &[u8; 8] = b"SPOOLRC2";
 const CHECK_AT: usize = 56;
 
 /// What a file was written as.
@@ -87,7 +85,7 @@ mod tests {
     fn the_layout_is_pinned_by_golden_bytes() {
         let bytes = RECORD.encode();
         let golden = [
-            b"SPOOLRC1".as_slice(),
+            b"SPOOLRC2".as_slice(),
             &[4, 3, 2, 1, 0, 0, 0, 0, 0x70, 0x11, 1, 0, 0, 0, 0, 0],
             &[0xab; 32],
         ];

@@ -133,27 +133,28 @@ impl Scrub {
                 Err(error) => return Err(error),
             },
         };
-        self.buffer.resize(CHUNK_BYTES, 0);
         let expected = Some(reading.expected);
+        let size_bytes = reading.expected.size_bytes;
+        let wanted = (size_bytes - reading.offset).min(CHUNK_BYTES as u64) as usize;
+        self.buffer.resize(CHUNK_BYTES, 0);
+        let buffer = &mut self.buffer[..wanted];
         let name = spool.name(sequence);
-        let length = match spool.disk.read_at(&name, reading.offset, &mut self.buffer) {
+        let length = match spool.disk.read_at(&name, reading.offset, buffer) {
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return damage(expected, Found::Vanished);
             }
             Err(error) => return damage(expected, Found::Unreadable(error.kind())),
         };
-        reading.sum.update(&self.buffer[..length]);
+        reading.sum.update(&buffer[..length]);
         reading.offset += length as u64;
-        let size_bytes = reading.expected.size_bytes;
-        if length == CHUNK_BYTES && reading.offset <= size_bytes {
+        if length == wanted && reading.offset < size_bytes {
             self.reading = Some(reading);
             return Ok(None);
         }
         let mut sum = Digest::default();
         sum.copy_from_slice(reading.sum.finish().as_ref());
         if reading.offset != size_bytes {
-            // a file that is too long is not read to its end
             damage(expected, Found::SizeBytes(reading.offset))
         } else if sum != reading.expected.sha256 {
             damage(expected, Found::Sha256(sum))

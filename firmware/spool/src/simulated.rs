@@ -3,12 +3,11 @@
 //! Every changing call is one step. [`Simulated::cut_at`] lets the mains fail in a step: what the step wrote may reach the
 //! disk like all else that is not synced, and every later call fails. A restart gives the disk that the next boot finds.
 //! Each thing not synced survives or not, each for itself: every sector of 512 bytes of every write, every change of
-//! length, every record, every change of a name. [`Simulated::uncertain`] counts these things; the caller chooses.
+//! length, every change of a name. [`Simulated::uncertain`] counts these things; the caller chooses.
 //!
 //! [`Fault`] has the ways in which one step fails while the mains stay on.
 
-use crate::Disk;
-use crate::record::RECORD_BYTES;
+use crate::{Bounds, Disk};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -19,24 +18,17 @@ const SECTOR_BYTES: usize = 512;
 
 type Number = u64;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Content {
-    bytes: Vec<u8>,
-    record: Option<Vec<u8>>,
-}
-
 #[derive(Clone, Debug)]
 enum Write {
     Sector { at: usize, bytes: Vec<u8> },
     Length(usize),
-    Record(Vec<u8>),
 }
 
 #[derive(Clone, Debug, Default)]
 struct File {
     /// What calls see.
-    cached: Content,
-    durable: Content,
+    cached: Vec<u8>,
+    durable: Vec<u8>,
     /// Since the last sync, in order.
     pending: Vec<Write>,
 }
@@ -52,7 +44,7 @@ pub enum Fault {
     /// A write fills the disk half-way. Any other step fails without effect.
     Short,
     /// A sync of a file fails and the kernel drops the dirty pages: calls go on to see the bytes, of which any part, by
-    /// this seed, is on the disk, and a later sync writes nothing of them. Length and record are the journal's and wait.
+    /// this seed, is on the disk, and a later sync writes nothing of them. The length is the journal's and waits.
     DroppedPages(u64),
     /// The journal is aborted: this step fails, and every later changing step until a restart.
     ReadOnly,
@@ -203,12 +195,12 @@ impl Simulated {
         self.with(|state| state.shown.clone())
     }
 
-    /// Rot: a durable file's bytes and record become what `rot` makes of them.
-    pub fn rot(&self, name: &str, rot: impl FnOnce(&mut Vec<u8>, &mut Option<Vec<u8>>)) {
+    /// Rot: a durable file's bytes become what `rot` makes of them.
+    pub fn rot(&self, name: &str, rot: impl FnOnce(&mut Vec<u8>)) {
         self.with(|state| {
             let number = state.names.get(name).copied();
             if let Some(file) = number.and_then(|number| state.files.get_mut(&number)) {
-                rot(&mut file.durable.bytes, &mut file.durable.record);
+                rot(&mut file.durable);
                 file.cached = file.durable.clone();
             }
         });
@@ -316,14 +308,23 @@ impl Step {
 }
 
 impl Disk for Simulated {
+    /// Small, so that short stories come to them.
+    const BOUNDS: Bounds = Bounds {
+        grain_bytes: SECTOR_BYTES as u64,
+        kept_files: 24,
+        kept_bytes: 4096,
+        slack_files: 4,
+        slack_bytes: 1024,
+        growth_bytes: 1024,
+        noted_files: 3,
+        owed_bytes: 2048,
+    };
+
     fn each_file(&self, visit: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
         self.with(|state| {
             state.read(state.names.len() as u64)?;
             for (name, number) in &state.names {
-                let size = state
-                    .files
-                    .get(number)
-                    .map_or(0, |file| file.cached.bytes.len());
+                let size = state.files.get(number).map_or(0, |file| file.cached.len());
                 visit(name, size as u64);
             }
             Ok(())
@@ -333,7 +334,7 @@ impl Disk for Simulated {
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.with(|state| {
             state.read(1)?;
-            let bytes = &state.file(name)?.cached.bytes;
+            let bytes = &state.file(name)?.cached;
             let rest = bytes.get(offset as usize..).unwrap_or_default();
             let length = rest.len().min(buffer.len());
             buffer[..length].copy_from_slice(&rest[..length]);
@@ -341,10 +342,13 @@ impl Disk for Simulated {
         })
     }
 
-    fn record(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+    fn read_end(&self, name: &str, buffer: &mut [u8]) -> io::Result<usize> {
         self.with(|state| {
             state.read(1)?;
-            Ok(state.file(name)?.cached.record.clone())
+            let bytes = &state.file(name)?.cached;
+            let end = &bytes[bytes.len().saturating_sub(buffer.len())..];
+            buffer[..end.len()].copy_from_slice(end);
+            Ok(end.len())
         })
     }
 
@@ -360,28 +364,26 @@ impl Disk for Simulated {
         })
     }
 
-    fn write(&mut self, name: &str, bytes: &[u8], record: &[u8; RECORD_BYTES]) -> io::Result<()> {
+    fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.with(|state| {
             let step = state.step()?;
             let number = state.number(name)?;
-            let sectors: Vec<Write> = bytes
-                .chunks(SECTOR_BYTES)
-                .enumerate()
-                .map(|(place, bytes)| Write::Sector {
-                    at: place * SECTOR_BYTES,
-                    bytes: bytes.to_vec(),
-                })
-                .collect();
-            if let Step::Failing(_) = step {
-                let half = sectors.len().div_ceil(2);
-                state.put(number, sectors.into_iter().take(half));
-                return step.end();
+            let mut writes = Vec::new();
+            let (mut at, mut rest) = (offset as usize, bytes);
+            while !rest.is_empty() {
+                let (piece, after) =
+                    rest.split_at(rest.len().min(SECTOR_BYTES - at % SECTOR_BYTES));
+                let bytes = piece.to_vec();
+                writes.push(Write::Sector { at, bytes });
+                (at, rest) = (at + piece.len(), after);
             }
-            state.put(number, sectors);
-            state.put(
-                number,
-                [Write::Length(bytes.len()), Write::Record(record.to_vec())],
-            );
+            if at > state.file(name)?.cached.len() {
+                writes.push(Write::Length(at));
+            }
+            if let Step::Failing(_) = step {
+                writes.truncate(writes.len().div_ceil(2));
+            }
+            state.put(number, writes);
             step.end()
         })
     }
@@ -432,7 +434,7 @@ impl Disk for Simulated {
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         self.with(|state| {
             let number = state.number(from)?;
-            let bytes = state.file(from)?.cached.bytes.clone();
+            let bytes = state.file(from)?.cached.clone();
             state.change(vec![(from.to_owned(), None), (to.to_owned(), Some(number))])?;
             state.shown.push((to.to_owned(), bytes));
             Ok(())
@@ -480,15 +482,14 @@ fn assign(names: &mut BTreeMap<String, Number>, change: &[Assignment]) {
     }
 }
 
-fn apply(content: &mut Content, write: &Write) {
+fn apply(content: &mut Vec<u8>, write: &Write) {
     match write {
         Write::Sector { at, bytes } => {
             let end = at + bytes.len();
-            content.bytes.resize(content.bytes.len().max(end), 0);
-            content.bytes[*at..end].copy_from_slice(bytes);
+            content.resize(content.len().max(end), 0);
+            content[*at..end].copy_from_slice(bytes);
         }
-        Write::Length(length) => content.bytes.resize(*length, 0),
-        Write::Record(record) => content.record = Some(record.clone()),
+        Write::Length(length) => content.resize(*length, 0),
     }
 }
 

@@ -14,6 +14,9 @@ use story::{Act, BOX, Told, body, check, check_shown, play};
 /// Up to so many things not synced, every combination is tried; above, so many combinations by seed.
 const EVERY: u32 = 10;
 
+/// Steps of opening an empty folder: the list of erasures made and written, and names synced.
+const OPENING: u64 = 3;
+
 /// Distinct crash states that the usual run must at least have checked.
 const WANTED: usize = 100_000;
 
@@ -132,13 +135,15 @@ fn goes_on(disk: &Simulated, told: &Told, mut spool: Spool<Simulated>) -> Result
 
 #[test]
 fn whatever_survives_a_cut_at_any_step_is_an_allowed_state_and_the_queue_goes_on() {
-    let seeds = if full() { 20_000 } else { 3200 };
+    let seeds = if full() { 20_000 } else { 1500 };
     let (mut count, mut checked) = (Count::default(), 0);
     for (number, acts) in stories().iter().enumerate() {
         for cut in 0..steps_of(acts) {
             let (disk, mut told) = (Simulated::new(), Told::default());
             disk.cut_at(cut);
-            assert!(play(&disk, acts, &mut told).is_err());
+            // the last step may be one whose failure harms nobody
+            let _ = play(&disk, acts, &mut told);
+            assert!(disk.is_dead());
             survivors(&disk, seeds, &mut |back| {
                 if !count.is_new(&back, &told) {
                     return;
@@ -173,7 +178,7 @@ fn a_second_cut_at_any_step_of_the_recovery_from_the_first_is_survived_too() {
             for seed in 0..seeds {
                 let (disk, mut told) = (Simulated::new(), Told::default());
                 disk.cut_at(cut);
-                assert!(play(&disk, acts, &mut told).is_err());
+                let _ = play(&disk, acts, &mut told);
                 for second in 0.. {
                     let back = disk.restart(seed << 32 | cut);
                     back.cut_at(second);
@@ -297,7 +302,7 @@ fn each_single_sync_of_making_slots_appending_and_erasing_is_needed() {
 #[test]
 fn the_sync_of_a_bundle_found_in_its_slot_is_needed_after_a_sync_that_failed() {
     // given a first append whose sync drops pages, and whose slot then cannot be removed: opened anew
-    let failing = 1 + SLOTS + 1 + 1;
+    let failing = OPENING + SLOTS + 1 + 2;
     let make = |fault: Option<Fault>, seed: u64| {
         let (disk, mut told) = (Simulated::new(), Told::default());
         disk.fail_at(failing, Fault::DroppedPages(seed));
@@ -318,7 +323,7 @@ fn the_sync_of_names_at_opening_is_needed_for_what_a_dead_process_left_in_the_ca
     // given a process that died after it had made slots and before it had synced them, while the mains stayed on
     let make = |fault: Option<Fault>| {
         let (disk, mut told) = (Simulated::new(), Told::default());
-        disk.fail_at(1 + SLOTS, Fault::Error(std::io::ErrorKind::Other));
+        disk.fail_at(OPENING + SLOTS, Fault::Error(std::io::ErrorKind::Other));
         assert!(play(&disk, &[], &mut told).is_ok());
         let mut spool = Spool::open(disk.clone(), BOX, 0).unwrap();
         assert!(spool.append(1, digest(b"1"), b"1").is_err());
@@ -336,7 +341,7 @@ fn the_sync_of_names_at_opening_is_needed_for_what_a_dead_process_left_in_the_ca
 fn the_sync_that_makes_a_failed_attempt_disappear_is_needed() {
     let make = |fault: Option<Fault>| {
         let (disk, mut told) = (Simulated::new(), Told::default());
-        let sync = 1 + SLOTS + 1 + 1;
+        let sync = OPENING + SLOTS + 1 + 2;
         disk.fail_at(sync, Fault::Error(std::io::ErrorKind::Other));
         if let Some(fault) = fault {
             disk.fail_at(sync + 2, fault);

@@ -3,7 +3,10 @@
 mod story;
 
 use spool::simulated::{Fault, Simulated};
-use spool::{Folder, SLOTS, Spool, SpoolError, Standing, bundle_name, digest, recorded};
+use spool::{
+    Advice, Disk, Folder, SLOTS, Spool, SpoolError, Standing, bundle_name, contents, digest,
+    recorded,
+};
 use std::io::ErrorKind;
 use story::{BOX, body, proof};
 
@@ -66,8 +69,8 @@ fn after_a_step_that_failed_half_way_nothing_more_is_accepted_until_opened_anew(
     let disk = Simulated::new();
     let mut spool = Spool::open(disk.clone(), BOX, 0).unwrap();
     append(&mut spool, 1).unwrap();
-    // write, sync, and the renaming fails
-    disk.fail_at(disk.steps() + 2, Fault::Error(ErrorKind::Other));
+    // two writes, sync, and the renaming fails
+    disk.fail_at(disk.steps() + 3, Fault::Error(ErrorKind::Other));
     assert!(matches!(
         append(&mut spool, 2),
         Err(SpoolError::Commit { .. })
@@ -181,7 +184,6 @@ fn a_box_that_was_renamed_keeps_its_queue_and_goes_on_with_the_numbers() {
 
 #[test]
 fn two_bundles_of_one_number_are_refused() {
-    use spool::Disk;
     for second in [".erased-0000000001", "other-0000000001.cms"] {
         let mut disk = Simulated::new();
         let mut spool = Spool::open(disk.clone(), BOX, 0).unwrap();
@@ -193,6 +195,115 @@ fn two_bundles_of_one_number_are_refused() {
             Err(SpoolError::TwoOfOneNumber { sequence: 1 })
         ));
     }
+}
+
+/// Bytes of all files but those of the queue.
+fn bytes_beside_the_queue(disk: &Simulated) -> u64 {
+    let files = disk.list().unwrap();
+    let beside = files.iter().filter(|(name, _)| !name.ends_with(".cms"));
+    beside.map(|(_, length)| length).sum()
+}
+
+#[test]
+fn a_folder_of_another_format_is_refused_and_left_as_it_is() {
+    for name in [
+        "box-0000000001.cms",
+        ".append-0000000001",
+        ".erased-0000000001",
+    ] {
+        let mut disk = Simulated::new();
+        disk.create(name).unwrap();
+        disk.write(name, 0, &[7; 1000]).unwrap();
+        let steps = disk.steps();
+        let error = Spool::open(disk.clone(), BOX, 0).err().unwrap();
+        assert!(matches!(error, SpoolError::OtherFormat), "{name}: {error}");
+        assert_eq!(error.advice(), Advice::Stop);
+        assert_eq!(disk.steps(), steps);
+    }
+}
+
+#[test]
+fn a_queue_whose_list_of_erasures_is_lost_or_rotten_keeps_every_bundle() {
+    for lost in [true, false] {
+        // given a bundle whose erasure is durable in the list only
+        let disk = Simulated::new();
+        let mut spool = Spool::open(disk.clone(), BOX, 0).unwrap();
+        append(&mut spool, 1).unwrap();
+        append(&mut spool, 2).unwrap();
+        spool.erase(&proof(1, &body(1, 0))).unwrap();
+        let disk = disk.restart_choosing(&mut || false);
+        if lost {
+            disk.lose(".erasures");
+        } else {
+            disk.rot(".erasures", |bytes| bytes[16] ^= 1);
+        }
+        // then it is sent once more, and the receipt erases it again
+        let mut spool = Spool::open(disk.clone(), BOX, 0).unwrap();
+        assert_eq!(spool.queued().count(), 2);
+        assert!(!spool.erase(&proof(1, &body(1, 0))).unwrap().before);
+        append(&mut spool, 3).unwrap();
+        let spool = Spool::open(disk.restart(0), BOX, 0).unwrap();
+        assert_eq!(spool.queued().map(|it| it.0).collect::<Vec<_>>(), [2, 3]);
+    }
+}
+
+#[test]
+fn what_erased_bundles_keep_is_bounded_and_nothing_on_a_full_disk() {
+    let bounds = Simulated::BOUNDS;
+    let disk = Simulated::new();
+    let mut spool = Spool::open(disk.clone(), BOX, 0).unwrap();
+    for sequence in 1..=40 {
+        append(&mut spool, sequence).unwrap();
+    }
+    // slots of nothing, records, the list; what is kept, what waits to be given back
+    let rest = 40 * bounds.grain_bytes + 512;
+    for sequence in 1..=40 {
+        spool.erase(&proof(sequence, &body(sequence, 0))).unwrap();
+        assert!(bytes_beside_the_queue(&disk) <= rest + bounds.kept_bytes + bounds.owed_bytes);
+    }
+    for sequence in 1..=40 {
+        let held = spool.held(sequence).unwrap().unwrap();
+        assert_eq!(held.sha256, digest(&body(sequence, 0)));
+        spool.release(sequence);
+    }
+    assert!(disk.list().unwrap().len() <= bounds.kept_files + SLOTS as usize + 2);
+    // and a large one on a full disk
+    let large = vec![1; 100 * 512];
+    spool.append(41, digest(&large), &large).unwrap();
+    let before = bytes_beside_the_queue(&disk);
+    disk.set_free_bytes(0);
+    spool.erase(&proof(41, &large)).unwrap();
+    assert!(bytes_beside_the_queue(&disk) <= before + bounds.grain_bytes);
+}
+
+#[test]
+fn bundles_that_wait_waste_no_more_than_the_bounds_allow() {
+    let bounds = Simulated::BOUNDS;
+    let disk = Simulated::new();
+    let mut spool = Spool::open(disk.clone(), BOX, 0).unwrap();
+    let mut next = 1;
+    let mut put = |spool: &mut Spool<Simulated>, size: usize| {
+        let bytes = vec![next as u8; size];
+        spool.append(next, digest(&bytes), &bytes).unwrap();
+        next += 1;
+        (next - 1, bytes)
+    };
+    // given files that many larger bundles have left
+    for _ in 0..16 {
+        let (number, bytes) = put(&mut spool, 1400);
+        spool.erase(&proof(number, &bytes)).unwrap();
+        spool.release(number);
+    }
+    // when small ones wait
+    for _ in 0..40 {
+        put(&mut spool, 100);
+    }
+    let needed = 40 * bounds.grain_bytes;
+    let most = needed + bounds.slack_files as u64 * bounds.slack_bytes;
+    assert!((needed + 1..=most).contains(&spool.queued_bytes()));
+    let files = disk.list().unwrap();
+    let queued = files.iter().filter(|(name, _)| name.ends_with(".cms"));
+    assert_eq!(queued.map(|it| it.1).sum::<u64>(), spool.queued_bytes());
 }
 
 #[test]
@@ -218,7 +329,8 @@ fn a_real_folder_keeps_the_queue_over_reopening_and_readers_see_what_was_recorde
     }
     for number in 21..=70 {
         let path = folder.path().join(bundle_name("ward-7", number));
-        assert_eq!(std::fs::read(&path).unwrap(), body(number, 0));
+        let file = std::fs::read(&path).unwrap();
+        assert_eq!(contents(&file), Some(&body(number, 0)[..]));
         assert_eq!(
             recorded(&path).unwrap().map(|bundle| bundle.sha256),
             Some(digest(&body(number, 0)))

@@ -79,14 +79,20 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Opens and reads it once, for size and digest.
+    /// Opens a file that is the bundle and reads it once, for size and digest.
     pub fn open(name: BundleName, path: &Path) -> io::Result<Self> {
+        Self::open_front(name, path, u64::MAX)
+    }
+
+    /// Opens a file whose first `limit_bytes` are the bundle; a shorter one is all of it.
+    pub fn open_front(name: BundleName, path: &Path, limit_bytes: u64) -> io::Result<Self> {
         let file = File::open(path)?;
         let mut context = digest::Context::new(&digest::SHA256);
         let mut buffer = vec![0; 1024 * 1024];
         let mut size = 0;
         loop {
-            let got = file.read_at(&mut buffer, size)?;
+            let most = (limit_bytes - size).min(buffer.len() as u64) as usize;
+            let got = file.read_at(&mut buffer[..most], size)?;
             if got == 0 {
                 break;
             }

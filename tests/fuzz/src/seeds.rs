@@ -42,8 +42,10 @@ pub fn seeds() -> Vec<Seed> {
     seeds.extend(requests());
     seeds.extend(responses());
     seeds.extend(texts());
-    let queue = queue::after_appending(&[b"first", b"second"]);
-    seeds.push(seed("spool_files", "queue", queue));
+    for (name, erased) in [("queue", 0), ("erased", 2)] {
+        let queue = queue::after_appending(&[b"first", b"second", b"third"], erased);
+        seeds.push(seed("spool_files", name, queue));
+    }
     seeds
 }
 

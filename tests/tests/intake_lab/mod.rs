@@ -160,7 +160,10 @@ impl Outside {
             if !name.ends_with(".cms") || state.rotten.contains(&name) {
                 continue;
             }
-            let Ok(bytes) = disk.read(&name) else { return };
+            let Ok(file) = disk.read(&name) else { return };
+            let Some(bytes) = spool::contents(&file).map(<[u8]>::to_vec) else {
+                continue;
+            };
             let before = state
                 .received
                 .entry(name.clone())
@@ -388,7 +391,7 @@ impl Lab {
             .unwrap()
             .rotten
             .insert(name.to_owned());
-        self.disk().rot(name, |bytes, _| rot(bytes));
+        self.disk().rot(name, rot);
     }
 
     /// What the threads of the running box share.

@@ -3,7 +3,7 @@
 #![allow(dead_code)] // each test file uses its part
 
 use spool::simulated::Simulated;
-use spool::{Acknowledgement, Advice, Digest, Disk, Spool, SpoolError, Standing, digest};
+use spool::{Acknowledgement, Advice, Digest, Disk, Spool, SpoolError, Standing, contents, digest};
 use std::collections::BTreeMap;
 
 pub const BOX: &str = "box";
@@ -130,8 +130,10 @@ fn open(disk: &Simulated, told: &mut Told) -> Result<Spool<Simulated>, SpoolErro
         }
         result => result?,
     };
-    if let Some((sequence, bytes)) = told.offered.take() {
-        match spool.standing(sequence, digest(&bytes))? {
+    if let Some((sequence, bytes)) = told.offered.clone() {
+        let standing = spool.standing(sequence, digest(&bytes))?;
+        told.offered = None;
+        match standing {
             Standing::Queued => drop(told.bundles.insert(sequence, (bytes, true))),
             Standing::NeverAppended => {}
             other => panic!("bundle {sequence}, which was offered, is {other:?}"),
@@ -196,6 +198,7 @@ fn perform(spool: &mut Spool<Simulated>, act: Act, told: &mut Told) -> Result<()
 
 /// Opens the disk of the next boot and compares it with every state that the model allows. Returns the open queue.
 pub fn check(disk: &Simulated, told: &Told) -> Result<Spool<Simulated>, String> {
+    check_at_boot(disk, told)?;
     let spool = Spool::open(disk.clone(), BOX, 0).map_err(|error| error.to_string())?;
     let next = spool.next();
     let mut allowed = told.bundles.clone();
@@ -228,22 +231,43 @@ pub fn check(disk: &Simulated, told: &Told) -> Result<Spool<Simulated>, String> 
         }
     }
     for (sequence, queued) in spool.queued() {
-        let bytes = disk.read(&queued.name);
-        let wanted = allowed.get(&sequence).map(|(bytes, _)| bytes);
-        if bytes.ok().as_ref() != wanted {
+        let file = disk.read(&queued.name).map_err(|error| error.to_string())?;
+        let wanted = allowed.get(&sequence).map(|(bytes, _)| &bytes[..]);
+        if contents(&file) != wanted {
             return Err(format!("bundle {sequence} has other bytes"));
         }
     }
     Ok(spool)
 }
 
+/// A reader that is there before the writer sees whole bundles only, under their own names.
+fn check_at_boot(disk: &Simulated, told: &Told) -> Result<(), String> {
+    let names = disk.list().map_err(|error| error.to_string())?;
+    for (name, _) in names {
+        let Some(sequence) = spool::sequence_of(&name) else {
+            continue;
+        };
+        let file = disk.read(&name).map_err(|error| error.to_string())?;
+        let appended = told.bundles.get(&sequence).map(|(bytes, _)| bytes);
+        let offered = told.offered.iter().find(|(number, _)| *number == sequence);
+        let wanted = appended.or(offered.map(|(_, bytes)| bytes));
+        if contents(&file) != wanted.map(Vec::as_slice) {
+            return Err(format!("other bytes are seen as {name} at boot"));
+        }
+    }
+    Ok(())
+}
+
 /// What a reader could ever see under one name is one bundle.
 pub fn check_shown(disk: &Simulated) -> Result<(), String> {
     let mut seen: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    for (name, bytes) in disk.shown() {
+    for (name, file) in disk.shown() {
         if !name.ends_with(".cms") {
             continue;
         }
+        let Some(bytes) = contents(&file).map(<[u8]>::to_vec) else {
+            return Err(format!("no bundle was seen as {name}"));
+        };
         if *seen.entry(name.clone()).or_insert_with(|| bytes.clone()) != bytes {
             return Err(format!("two bundles were seen as {name}"));
         }

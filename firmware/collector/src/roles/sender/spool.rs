@@ -46,7 +46,7 @@ fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolFa
 /// A bundle that was read from its first to its last byte.
 pub enum Opened {
     Whole(Bundle),
-    /// Its bytes are not those that its record says, or cannot be read.
+    /// Its bytes are not those that its record says, or one of the two cannot be read.
     Rotten,
 }
 
@@ -122,24 +122,30 @@ impl Spool {
     pub fn open(&self, name: &BundleName) -> Result<Opened, SpoolFault> {
         sync_folder(&self.bundles)?;
         let path = self.bundles.join(name.to_string());
-        let bundle = match Bundle::open(name.clone(), &path) {
+        let opened = ::spool::recorded(&path).and_then(|recorded| {
+            recorded
+                .map(|appended| {
+                    let bundle = Bundle::open_front(name.clone(), &path, appended.size_bytes)?;
+                    Ok((appended, bundle))
+                })
+                .transpose()
+        });
+        let (appended, bundle) = match opened {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Ok(Opened::Rotten),
             Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
                 return Ok(Opened::Rotten);
             }
-            bundle => bundle.map_err(fault("read", &path))?,
+            Err(error) => return Err(fault("read", &path)(error)),
         };
         let read = ::spool::Bundle {
             size_bytes: bundle.size(),
             sha256: *bundle.sha256(),
         };
-        let recorded = match ::spool::recorded(&path) {
-            // a file system without such records has none to compare with
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => None,
-            recorded => recorded.map_err(fault("read the record of", &path))?,
-        };
-        Ok(match recorded {
-            Some(appended) if appended != read => Opened::Rotten,
-            _ => Opened::Whole(bundle),
+        Ok(if appended == read {
+            Opened::Whole(bundle)
+        } else {
+            Opened::Rotten
         })
     }
 
