@@ -316,7 +316,7 @@ impl Disk for Simulated {
         slack_files: 4,
         slack_bytes: 1024,
         growth_bytes: 1024,
-        noted_files: 3,
+        noted_files: 2,
         owed_bytes: 2048,
     };
 
