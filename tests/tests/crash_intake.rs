@@ -128,10 +128,10 @@ fn a_cut_at_any_step_of_the_intake_loses_nothing_and_duplicates_nothing() {
 fn a_cut_at_any_write_of_the_spool_loses_nothing_and_duplicates_nothing() {
     let calm = Lab::new();
     story(&calm, 0);
-    // the spool's own crash model has every state; here it is that both recoveries fit together. Steps 2 to 15 make the
+    // the spool's own crash model has every state; here it is that both recoveries fit together. Steps 4 to 17 make the
     // first slots, one like the other
     let seeds = if full() { 12 } else { 2 };
-    for cut in (0..calm.disk().steps()).filter(|cut| full() || !(2..16).contains(cut)) {
+    for cut in (0..calm.disk().steps()).filter(|cut| full() || !(4..18).contains(cut)) {
         for seed in 0..seeds {
             let lab = Lab::new();
             lab.erase(if seed % 2 == 0 {

@@ -112,10 +112,10 @@ impl<D: Disk> Spool<D> {
     /// there again, and is released again.
     pub fn release(&mut self, sequence: u64) {
         if let Some(length) = self.erased.remove(&sequence) {
-            self.released.push_back((sequence, length));
+            self.released.push((sequence, length));
         }
         while self.released.len() > D::BOUNDS.kept_files {
-            let Some((old, _)) = self.take_released() else {
+            let Some(old) = self.drop_released() else {
                 return;
             };
             // one that cannot be removed now is found when the spool is opened next

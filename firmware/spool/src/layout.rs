@@ -12,7 +12,9 @@ use std::io;
 pub struct Bounds {
     /// Lengths are multiples of this: what the file system reads and writes at a time. A multiple of the sector.
     pub grain_bytes: u64,
-    /// Files of erased bundles, and bytes of them, that are kept to be written over.
+    /// Slots made at a time: one sync of names in so many appends, and so many files at most that opening must hash.
+    pub slots: u64,
+    /// Files of erased bundles, and bytes of them, that are kept to be written over; slots are of the bytes, not of the files.
     pub kept_files: usize,
     pub kept_bytes: u64,
     /// While fewer bundles wait than this, one may lie in a file that is longer than it needs, by so many bytes.
@@ -31,6 +33,7 @@ impl Bounds {
     /// in the queue. Fewer bytes cost speed, more cost room.
     pub const BOX: Self = Self {
         grain_bytes: 4096,
+        slots: 64,
         kept_files: 256,
         kept_bytes: 256 << 20,
         slack_files: 256,

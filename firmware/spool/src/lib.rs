@@ -25,7 +25,7 @@ pub use disk::{Disk, Folder, recorded};
 pub use error::{Advice, SpoolError};
 pub use layout::{Bounds, contents, file_of};
 pub use names::{bundle_name, sequence_of};
-pub use queue::{SLOTS, Spool};
+pub use queue::Spool;
 pub use record::RECORD_BYTES;
 pub use scrub::{Damage, Found, Progress, Scrub};
 

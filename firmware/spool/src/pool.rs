@@ -2,7 +2,6 @@
 
 use crate::layout::{length_for, write_record};
 use crate::names::{erased_name, slot_name};
-use crate::queue::SLOTS;
 use crate::record::Record;
 use crate::{Disk, Spool, SpoolError};
 use std::io;
@@ -14,7 +13,7 @@ impl<D: Disk> Spool<D> {
         if self.slots.contains_key(&next) {
             return Ok(());
         }
-        for number in next..next + SLOTS {
+        for number in next..next + D::BOUNDS.slots {
             if self.slots.contains_key(&number) || self.made.contains_key(&number) {
                 continue;
             }
@@ -39,15 +38,26 @@ impl<D: Disk> Spool<D> {
         Ok(())
     }
 
-    /// A file to write over. The newest bundle's record stays: it holds the last number (invariant 4).
-    pub(crate) fn take_released(&mut self) -> Option<(u64, u64)> {
-        let place = self
-            .released
-            .iter()
-            .position(|(old, _)| *old != self.last)?;
-        let (old, length) = self.released.remove(place)?;
+    /// A file to write over: the longest, which is the likeliest to have room enough.
+    fn take_released(&mut self) -> Option<(u64, u64)> {
+        let place = self.spare().max_by_key(|(_, length)| *length)?.0;
+        Some(self.released.swap_remove(place))
+    }
+
+    /// The shortest of the released files, to be removed.
+    pub(crate) fn drop_released(&mut self) -> Option<u64> {
+        let place = self.spare().min_by_key(|(_, length)| *length)?.0;
+        let (old, length) = self.released.swap_remove(place);
         self.kept_bytes -= length;
-        Some((old, length))
+        Some(old)
+    }
+
+    /// Places and lengths of released files. The newest bundle's record stays: it holds the last number (invariant 4).
+    fn spare(&self) -> impl Iterator<Item = (usize, u64)> {
+        let files = self.released.iter().enumerate();
+        files
+            .filter(|(_, (old, _))| *old != self.last)
+            .map(|(place, (_, length))| (place, *length))
     }
 
     /// What length a slot of length `old` gets for a bundle. It keeps its own, unless that is too short or wastes room.

@@ -3,11 +3,8 @@
 use crate::names::{bundle_name, erased_name, slot_name};
 use crate::record::{RECORD_BYTES, Record};
 use crate::{Bundle, Digest, Disk, Next, Queued, SpoolError, Standing, digest, layout};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
-
-/// Slots made at a time. One sync of names in so many appends; and so many files at most that opening must hash.
-pub const SLOTS: u64 = 16;
 
 /// The open queue.
 pub struct Spool<D> {
@@ -27,10 +24,10 @@ pub struct Spool<D> {
     /// Erased bundles whose records are kept until they are released, with the lengths of their files.
     pub(crate) erased: BTreeMap<u64, u64>,
     /// Released ones, whose files may be written over, with their lengths.
-    pub(crate) released: VecDeque<(u64, u64)>,
-    /// Bytes of the files of both.
+    pub(crate) released: Vec<(u64, u64)>,
+    /// Bytes of the files of both, and of slots.
     pub(crate) kept_bytes: u64,
-    /// Those of them that are to be shortened when their names are durable, and bytes of their files.
+    /// Erased and released ones that are to be shortened when their names are durable, and bytes of their files.
     pub(crate) owed: Vec<u64>,
     pub(crate) owed_bytes: u64,
     /// Bundles erased since all names were durable: what the list on the disk says.
@@ -89,6 +86,7 @@ impl<D: Disk> Spool<D> {
         let bundle = Bundle { size_bytes, sha256 };
         let record = Record { sequence, bundle }.encode();
         let old = self.slots.remove(&sequence).unwrap_or(0);
+        self.kept_bytes -= old;
         let length = self.fitting(old, size_bytes);
         let slot = slot_name(sequence);
         let shortened = if length < old {

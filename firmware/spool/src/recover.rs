@@ -2,11 +2,11 @@
 
 use crate::names::{ERASURES, Kind, erased_name, kind, slot_name};
 use crate::{Disk, Spool, SpoolError, digest, erasures, layout};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 
 impl<D: Disk> Spool<D> {
-    /// Opens the queue. Reads the directory once, and the bytes of at most [`crate::SLOTS`] bundles.
+    /// Opens the queue. Reads the directory once, and the bytes of at most so many bundles as there are slots.
     pub fn open(disk: D, box_name: &str, reserve_bytes: u64) -> Result<Self, SpoolError> {
         let mut spool = Self {
             disk,
@@ -18,7 +18,7 @@ impl<D: Disk> Spool<D> {
             queued_bytes: 0,
             other_names: BTreeMap::new(),
             erased: BTreeMap::new(),
-            released: VecDeque::new(),
+            released: Vec::new(),
             kept_bytes: 0,
             owed: Vec::new(),
             owed_bytes: 0,
@@ -151,7 +151,7 @@ impl<D: Disk> Spool<D> {
 
     /// Has erased bundles shortened where they are more than may be kept.
     fn keep_erased(&mut self) {
-        self.kept_bytes = 0;
+        self.kept_bytes = self.slots.values().sum();
         for (sequence, length) in self.erased.clone() {
             if !self.may_keep(length) {
                 self.owed.push(sequence);

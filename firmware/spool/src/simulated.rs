@@ -311,6 +311,7 @@ impl Disk for Simulated {
     /// Small, so that short stories come to them.
     const BOUNDS: Bounds = Bounds {
         grain_bytes: SECTOR_BYTES as u64,
+        slots: 16,
         kept_files: 24,
         kept_bytes: 4096,
         slack_files: 4,

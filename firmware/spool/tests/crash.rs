@@ -5,7 +5,7 @@
 mod story;
 
 use spool::simulated::{Dice, Fault, Simulated};
-use spool::{SLOTS, Spool, digest};
+use spool::{Disk, Spool, digest};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use story::Act::{Append, EraseNewest, EraseOldest, Release, Reopen};
@@ -13,6 +13,8 @@ use story::{Act, BOX, Told, body, check, check_shown, play};
 
 /// Up to so many things not synced, every combination is tried; above, so many combinations by seed.
 const EVERY: u32 = 10;
+
+const SLOTS: u64 = Simulated::BOUNDS.slots;
 
 /// Steps of opening an empty folder: the list of erasures made and written, and names synced.
 const OPENING: u64 = 3;
@@ -135,7 +137,7 @@ fn goes_on(disk: &Simulated, told: &Told, mut spool: Spool<Simulated>) -> Result
 
 #[test]
 fn whatever_survives_a_cut_at_any_step_is_an_allowed_state_and_the_queue_goes_on() {
-    let seeds = if full() { 20_000 } else { 1500 };
+    let seeds = if full() { 20_000 } else { 1300 };
     let (mut count, mut checked) = (Count::default(), 0);
     for (number, acts) in stories().iter().enumerate() {
         for cut in 0..steps_of(acts) {

@@ -4,11 +4,12 @@ mod story;
 
 use spool::simulated::{Fault, Simulated};
 use spool::{
-    Advice, Disk, Folder, SLOTS, Spool, SpoolError, Standing, bundle_name, contents, digest,
-    recorded,
+    Advice, Disk, Folder, Spool, SpoolError, Standing, bundle_name, contents, digest, recorded,
 };
 use std::io::ErrorKind;
 use story::{BOX, body, proof};
+
+const SLOTS: u64 = Simulated::BOUNDS.slots;
 
 fn append(spool: &mut Spool<impl spool::Disk>, sequence: u64) -> Result<spool::Queued, SpoolError> {
     let bytes = body(sequence, 0);

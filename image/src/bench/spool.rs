@@ -62,8 +62,8 @@ pub fn measure(_: &Cache) -> Result<Comparison, Box<dyn Error>> {
         .collect();
     Ok(Comparison {
         name: "spool",
-        limit: "a commit waits for at least one flush of the disk: ours for one, and each sixteenth append and each \
-                sixtieth erasure for a commit of the file system's journal too, as does an append whose file must grow; \
+        limit: "a commit waits for at least one flush of the disk: ours for one, and each 64th append and each 60th \
+                erasure for a commit of the file system's journal too, as does an append whose file must grow; \
                 SQLite for one, and at each checkpoint for those of log and database; SQLite writes bytes twice"
             .to_owned(),
         figures,
