@@ -124,6 +124,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_bounds_on_a_box_are_those_that_the_format_names() {
+        let bounds = Bounds::BOX;
+        assert_eq!((bounds.grain_bytes, bounds.slots), (4096, 64));
+        assert_eq!((bounds.kept_files, bounds.kept_bytes >> 20), (256, 256));
+        assert_eq!((bounds.slack_files, bounds.slack_bytes >> 10), (256, 256));
+        assert_eq!((bounds.growth_bytes >> 10, bounds.noted_files), (64, 60));
+        assert_eq!(bounds.owed_bytes >> 20, 1);
+    }
+
+    #[test]
     fn a_file_has_the_bundle_first_and_its_record_last() {
         for size in [0, 1, 4023, 4024, 4025, 4096, 9000] {
             let sealed = vec![7; size];
