@@ -22,6 +22,7 @@ pub mod decide;
 pub mod error;
 pub mod heal;
 pub mod looks;
+mod losses;
 pub mod pacing;
 pub mod receipts;
 pub mod report;
