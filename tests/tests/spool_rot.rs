@@ -7,8 +7,9 @@ mod intake_lab;
 use catalogue::Catalogue;
 use collector::roles::intake::collection::Shared;
 use collector::roles::intake::heal::Scrubbing;
+use collector::roles::intake::pacing::{Pacing, day, written};
 use collector::roles::intake::world::{Step, World};
-use intake_lab::{BOX, Box1, Eraser, Lab, Line, Outside, Walker1};
+use intake_lab::{BOX, Box1, Eraser, Lab, Line, Outside, Walker1, now};
 use serde_json::json;
 use spool::simulated::Simulated;
 use std::time::Duration;
@@ -434,6 +435,41 @@ fn turns(lab: &Lab, walker: &mut Walker1, period: Duration, walks: u64) {
 // Symptom: a file renamed to another flag while the bundle that brought it was taken back arrived nowhere. Cause: the change of
 // flag lay in the bundle in the making, or was decided by what was known before. Repair: the one is sealed before
 // anything is taken back, the other is left for the next walk.
+#[test]
+fn a_change_of_flag_in_the_making_does_not_outlive_the_bundle_that_brought_the_file() {
+    let lab = Lab::paced(Pacing {
+        hours: (20, 6),
+        ..Pacing::eager()
+    });
+    let midnight = (day(now()) + 1) * 86_400 - 9 * 3600;
+    lab.outside.start_clock(midnight + 22 * 3600);
+    let today = String::from_utf8(written(day(midnight)).to_vec()).unwrap();
+    let recent = |flag| patient(1, flag).replace("20200101", &today);
+    lab.write(&recent(1), b"prescription");
+    lab.line(Line::Down);
+    let mut walkers = lab.boot().unwrap().into_walkers();
+    let period = Duration::from_secs(30);
+    turns(&lab, &mut walkers[0], period, 1);
+    let before = lab.outside.events("sealed").len();
+    // by day only recent dates are walked: nothing ends, so nothing is sealed before its time
+    lab.outside.start_clock(midnight + 36 * 3600);
+    lab.rename(&recent(1), &recent(0));
+    walkers[0].turn(period).unwrap();
+    assert_eq!(lab.outside.events("sealed").len(), before, "in the making");
+    rot_all(&lab);
+    scrub(&lab);
+    lab.outside.start_clock(midnight + 44 * 3600);
+    turns(&lab, &mut walkers[0], period, 5);
+    lab.line(Line::Up);
+    let (report, restored) = lab.open();
+    let lost: usize = report.lost.iter().map(|lost| lost.files).sum();
+    assert_eq!((report.lost.len(), lost), (before, 0), "{report}");
+    let arrived = std::fs::read(restored.join(recent(0).replacen("std", "wards", 1)));
+    assert_eq!(arrived.unwrap(), b"prescription");
+    // the change of flag was durable before: the data centre had nothing to rename then
+    assert_eq!(report.faults.len(), 1, "{report}");
+}
+
 #[test]
 fn a_change_of_flag_decided_by_what_was_known_before_is_decided_anew() {
     let lab = Lab::new();
