@@ -496,3 +496,38 @@ fn a_change_of_flag_decided_by_what_was_known_before_is_decided_anew() {
     let lost: Vec<_> = report.lost.iter().map(|lost| lost.files).collect();
     assert_eq!(lost, [0], "{report}");
 }
+
+#[test]
+fn a_loss_waits_for_walks_over_its_own_source_and_for_a_missing_one_a_day() {
+    for is_missing in [false, true] {
+        let lab = filled();
+        lab.line(Line::Down);
+        let mut walkers = lab.boot().unwrap().into_walkers();
+        let period = Duration::from_secs(20);
+        walkers[0].turn(period).unwrap();
+        walkers[2].turn(period).unwrap();
+        assert_eq!(lab.outside.events("sealed").len(), 2);
+        lab.rot(&bundle(2), |bytes| bytes[100] ^= 4);
+        scrub(&lab);
+        lab.remove("dpc/EFn_123456789_2404.txt");
+        lab.write("dpc/EFn_123456789_2405.txt", b"next month");
+        if is_missing {
+            lab.rename("dpc", "elsewhere");
+        }
+        // the other source is not asked once
+        let reported = || lab.outside.events("bundle-lost");
+        for _ in 0..2 {
+            walkers[2].turn(period).unwrap();
+            assert!(reported().is_empty());
+        }
+        if is_missing {
+            for _ in 0..5 {
+                walkers[2].turn(period).unwrap();
+            }
+            assert!(reported().is_empty());
+            lab.outside.pause(Duration::from_secs(86_400));
+        }
+        walkers[2].turn(period).unwrap();
+        assert_eq!(reported(), [json!({ "number": 2, "files": 1 })]);
+    }
+}
