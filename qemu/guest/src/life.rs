@@ -115,7 +115,7 @@ impl Life {
         })
     }
 
-    /// Does a deed at its time, or now if that has passed. Gives the time.
+    /// Does a deed at its time, or now if that has passed. Gives the time when it is done.
     pub fn act(&self, at_ms: u64, deed: &Deed) -> Outcome<u64> {
         std::thread::sleep(Duration::from_millis(
             at_ms.saturating_sub(self.shared.now_ms()),
@@ -124,7 +124,8 @@ impl Life {
         self.shared.catch_up(&mut state)?;
         state.writer.act(deed)?;
         self.shared.changed.notify_all();
-        Ok(state.writer.passed_ms())
+        drop(state);
+        Ok(self.shared.now_ms())
     }
 
     /// Waits until no file is on its way, and completes what was left torn. Gives the time after which nothing happens.

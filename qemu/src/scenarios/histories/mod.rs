@@ -1,7 +1,7 @@
 //! Given a hospital whose share is exported over SMB and over NFS, and a box that collects all of its roots over both; when the
 //! hospital lives a history that a seed draws (orders, updates and deletions by renaming, late, slow and torn writes, files
 //! replaced in place, documents, monthly files, odd names, a clock that is set), while each server dies and returns, the
-//! line is cut, a root vanishes or is empty, and the box's mains fail; then, whenever the hospital rests, what `datacentre
+//! line is cut, a root vanishes or is empty, and the box's mains fail; then the hospital never waits for the box, whenever the hospital rests, what `datacentre
 //! open` restored is its store twice, and by the manifests of all bundles every state was delivered as [`oracle`] says: none
 //! half-written, none twice, none lost.
 //!
@@ -19,7 +19,7 @@ use super::{Depth, Outcome, must};
 use crate::Inputs;
 use crate::box_machine::Start;
 use crate::guests::GuestError;
-use crate::limits::{BOX_BOOTS, SHARE_NOTICED};
+use crate::limits::{BOX_BOOTS, DEED, SHARE_NOTICED};
 use crate::machine::LinkState;
 use crate::nbd::Loss;
 use crate::restore::Comparison;
@@ -29,7 +29,7 @@ use crate::site_disc::{Root, SHARE, SiteDisc, root};
 use hospital::live::Mark;
 use lab_guest::{Action, Answer, Home, Service};
 use oracle::Rest;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use story::{Act, Chapter, FOLDERS};
 
 const NAME: &str = "histories";
@@ -209,7 +209,13 @@ impl Scene {
         match *act {
             Act::Deed(deed) => {
                 let at_ms = self.now_ms;
-                self.ask(&Action::Deed { at_ms, deed }).map(drop)
+                let begun = Instant::now();
+                self.ask(&Action::Deed { at_ms, deed })?;
+                let waited = begun.elapsed();
+                must(waited < DEED.duration, || {
+                    let seconds = waited.as_secs();
+                    format!("the hospital waited {seconds} s until it could do this: {act}")
+                })
             }
             Act::Stop(service) => self.ask(&Action::Stop { service }).map(drop),
             Act::Start(service) => self.ask(&Action::Start { service }).map(drop),
