@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use hospital::live::Deed;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Read, Write};
@@ -76,6 +77,44 @@ pub enum Action {
         seed: u64,
         changes: u64,
     },
+    /// A hospital begins to live, with empty roots.
+    Live {
+        home: Home,
+        seed: u64,
+    },
+    /// The living hospital does this once its clock shows that time, in milliseconds since it began.
+    Deed {
+        at_ms: u64,
+        deed: Deed,
+    },
+    /// Takes a root of the living hospital out of the share; with `empty` its folder stays.
+    Hide {
+        root: PathBuf,
+        empty: bool,
+    },
+    /// Brings it back.
+    Show {
+        root: PathBuf,
+    },
+    /// Answers when no file of the living hospital is on its way or left half-written.
+    Rest,
+    /// Answers with what every file was at which time: a list of [`hospital::live::Mark`].
+    Truth,
+}
+
+/// Where a hospital lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Home {
+    /// Its system writes here.
+    pub desk: PathBuf,
+    /// The same files as the shares show them.
+    pub share: PathBuf,
+    /// Roots that the shares do not show for a while. All three are on one file system.
+    pub away: PathBuf,
+    pub facility: String,
+    /// Names of the roots in these folders.
+    pub roots: Vec<PathBuf>,
 }
 
 /// A service of a guest.
@@ -110,6 +149,10 @@ pub enum Answer {
         added: u64,
         updated: u64,
         removed: u64,
+    },
+    /// When the living hospital had done it, in milliseconds since it began.
+    Lived {
+        at_ms: u64,
     },
 }
 

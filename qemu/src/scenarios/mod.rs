@@ -7,6 +7,7 @@ mod boots_from_disk;
 mod delivers;
 mod faulty_configuration;
 mod full_state_disk;
+mod histories;
 mod mains_cuts;
 mod missing_share;
 mod outside_interface;
@@ -53,6 +54,11 @@ struct Scenario {
 
 /// The longest first, so that none of them runs alone at the end.
 const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "histories",
+        claim: "over SMB and NFS every state that stood arrives once, nothing half-written ever, whatever fails in between",
+        story: histories::story,
+    },
     Scenario {
         name: "outside-interface",
         claim: "only key exchange and ESP to the peer leave the box, and without a tunnel only key exchange",

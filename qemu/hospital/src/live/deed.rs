@@ -3,10 +3,11 @@
 //! A `pick` chooses among what is there when the deed is done; any number is good. A deed that finds nothing to be
 //! done to does nothing.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How a file comes onto the disk. All of them write under the final name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Manner {
     AtOnce,
     /// In so many pieces, one every `gap_ms`; where several files or a rename are involved, they too are this far apart.
@@ -19,7 +20,7 @@ pub enum Manner {
 }
 
 /// One deed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Deed {
     /// A new order or result; `late`: into a date that the patient has already.
     Order {

@@ -23,6 +23,9 @@ impl Writer {
         let Some(path) = self.any_file(pick) else {
             return Ok(Done::Nothing);
         };
+        if !self.may_rewrite(&self.relative(&path)) {
+            return Ok(Done::Nothing);
+        }
         let mut bytes =
             fs::read(&path).map_err(|cause| Fault::new(Operation::Read, &path, cause))?;
         bytes.extend_from_slice(
@@ -37,7 +40,12 @@ impl Writer {
         if self.older {
             regular_files(&self.standard(), files as usize, &mut paths)?;
         } else {
-            let known: Vec<&Vec<u8>> = self.truth.files().keys().collect();
+            let known: Vec<&Vec<u8>> = self
+                .truth
+                .files()
+                .keys()
+                .filter(|path| self.may_rewrite(path))
+                .collect();
             let count = known.len().min(files as usize);
             paths.extend((0..count).map(|n| self.absolute(known[(pick + n) % known.len()])));
         }

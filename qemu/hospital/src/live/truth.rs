@@ -16,7 +16,7 @@ use crate::digest::{digest_lines, escape};
 use crate::fault::{Fault, Operation};
 
 /// What became of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// It has these bytes now; `whole`: its writer has no more to add.
     Written {
@@ -32,7 +32,7 @@ pub enum Event {
 }
 
 /// One change of one file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// Time passed since the writer began, in milliseconds.
     pub at_ms: u64,

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use super::documents::Held;
 use super::written::{Unfinished, make_parent};
 use super::{Deed, Manner, Truth};
-use crate::calendar::Moment;
+use crate::calendar::{Day, Moment};
 use crate::fault::{Fault, Operation};
 use crate::odd::Oddities;
 use crate::random::Random;
@@ -55,6 +55,8 @@ pub struct Writer {
     pub(super) older: bool,
     pub(super) feed: bool,
     pub(super) odd: Oddities,
+    /// Files of earlier dates are not written anew in place.
+    spared_before: Option<Day>,
     pub(super) documents: Vec<Held>,
     pub(super) unfinished: Vec<Unfinished>,
     pub(super) truth: Truth,
@@ -80,6 +82,7 @@ impl Writer {
             writes: 0,
             stamps,
             odd: Oddities::All,
+            spared_before: None,
             documents: Vec::new(),
             unfinished: Vec::new(),
             truth: Truth::default(),
@@ -90,6 +93,12 @@ impl Writer {
     /// Which odd files [`Deed::Odd`] writes: not every share carries every name.
     pub fn set_oddities(&mut self, odd: Oddities) {
         self.odd = odd;
+    }
+
+    /// From now on no file of standardized or extended storage that is filed under an earlier date, or under none, is
+    /// written anew in place or left torn: a collector may look at the bytes of old files as rarely as once in a month.
+    pub fn spare_before(&mut self, day: Day) {
+        self.spared_before = Some(day);
     }
 
     pub fn truth(&self) -> &Truth {
@@ -109,6 +118,11 @@ impl Writer {
     /// When the next piece of a slow file falls due.
     pub fn next_due_ms(&self) -> Option<u64> {
         self.unfinished.iter().filter_map(|file| file.due_ms).min()
+    }
+
+    /// It is so late now, and what fell due before is still to be done: for a caller whose clock does not wait for him.
+    pub fn late(&mut self, now_ms: u64) {
+        self.passed_ms = self.passed_ms.max(now_ms);
     }
 
     /// Lets time pass up to `until_ms`; pieces of slow files are written as they fall due.
@@ -197,6 +211,11 @@ impl Writer {
         delay_ms: u64,
     ) -> Result<(), Fault> {
         self.unfinished.retain(|file| file.path != path);
+        let manner = if manner == Manner::Torn && !self.may_rewrite(&self.relative(&path)) {
+            Manner::AtOnce
+        } else {
+            manner
+        };
         let start = self.passed_ms + delay_ms;
         self.unfinished
             .push(Unfinished::new(path, bytes, manner, start));
@@ -268,6 +287,21 @@ impl Writer {
             .take_while(|(path, _)| path.starts_with(below))
             .map(|(path, _)| path.clone())
             .collect()
+    }
+
+    /// Whether a file may be written anew in place.
+    pub(super) fn may_rewrite(&self, path: &[u8]) -> bool {
+        let Some(first) = self.spared_before else {
+            return true;
+        };
+        let mut parts = path.split(|byte| *byte == b'/');
+        if !matches!(parts.next(), Some(b"std" | b"ext")) {
+            return true;
+        }
+        parts
+            .filter_map(|part| Day::parse(std::str::from_utf8(part).ok()?))
+            .next()
+            .is_some_and(|day| day >= first)
     }
 
     pub(super) fn relative(&self, path: &Path) -> Vec<u8> {

@@ -56,10 +56,23 @@ impl From<Errno> for Trouble {
     }
 }
 
+/// How files of a share are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    Usual,
+    /// Past the page cache: the only way to tell an NFS server that we want no delegation. With one, whoever writes,
+    /// renames or removes the file at the server waits until we gave it back, and if we are gone, for the 90 s of a lease.
+    Direct,
+}
+
+/// `NFS_SUPER_MAGIC` of `linux/magic.h`.
+const NFS: rustix::fs::FsWord = 0x6969;
+
 /// An open root of a source.
 pub struct Root {
     folder: OwnedFd,
     device: (u32, u32),
+    reading: Reading,
 }
 
 const FOLDER: OFlags = OFlags::RDONLY
@@ -116,10 +129,20 @@ impl Root {
         )
         .map_err(reason)?;
         let found = facts(&folder, b"").map_err(reason)?;
+        let system = rustix::fs::fstatfs(&folder).map_err(reason)?;
         Ok(Self {
             folder,
             device: device(&found),
+            reading: if system.f_type == NFS {
+                Reading::Direct
+            } else {
+                Reading::Usual
+            },
         })
+    }
+
+    pub fn reading(&self) -> Reading {
+        self.reading
     }
 
     /// Whether it holds at least one entry.
@@ -408,9 +431,12 @@ impl From<Errno> for ReadFault {
 }
 
 impl OpenFile {
-    pub fn open(folder: &OwnedFd, seen: &Seen) -> Result<Self, ReadFault> {
-        let flags =
+    pub fn open(folder: &OwnedFd, seen: &Seen, reading: Reading) -> Result<Self, ReadFault> {
+        let mut flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        if reading == Reading::Direct {
+            flags |= OFlags::DIRECT;
+        }
         let file = rustix::fs::openat(folder, seen.name.as_slice(), flags, Mode::empty())?;
         let open = Self {
             file,

@@ -8,7 +8,7 @@ use super::looks::{FolderLook, Place, print};
 use super::pacing::is_recent;
 use super::report::SourceState;
 use super::scan::in_piece;
-use super::share::{self, OpenFile, ReadFault, Root, Trouble};
+use super::share::{self, OpenFile, ReadFault, Reading, Root, Trouble};
 use super::walk::Walker;
 use super::world::{Step, World};
 use bundle::{Body, Entry, Event, Hasher, PART_LIMIT_BYTES, Part, Signer, VersionId};
@@ -127,7 +127,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 break;
             }
             if place.holds(print(&look.path, seen)) {
-                self.take(&look.path, &folder, seen, candidate.why)?;
+                self.take(&look.path, root.reading(), &folder, seen, candidate.why)?;
             } else {
                 self.note_again(&look.path)?;
                 self.shared.report().sources[self.source].unsettled += 1;
@@ -140,6 +140,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     fn take(
         &mut self,
         folder_path: &[u8],
+        reading: Reading,
         folder: &OwnedFd,
         seen: &Seen,
         why: Why,
@@ -147,7 +148,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         let source = self.source;
         self.world.step(Step::FileRead)?;
         let mut buffer = std::mem::take(&mut self.buffer);
-        let taken = self.try_take(folder_path, folder, seen, why, &mut buffer);
+        let taken = self.try_take(folder_path, reading, folder, seen, why, &mut buffer);
         self.pulse().end();
         self.buffer = buffer;
         match taken {
@@ -167,6 +168,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     fn try_take(
         &mut self,
         folder_path: &[u8],
+        reading: Reading,
         folder: &OwnedFd,
         seen: &Seen,
         why: Why,
@@ -182,7 +184,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         }
         // only while the share is asked: the lock of the core may wait for room
         self.pulse().begin(source, self.world.uptime());
-        let file = OpenFile::open(folder, seen)?;
+        let file = OpenFile::open(folder, seen, reading)?;
         let mut changed = why == Why::Changed;
         if let Why::FlagChanged { origin, mark } = why {
             // the same size and time might still be another content
