@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::native::{self, Taken, Workplace};
+use super::{Aim, Better, Figure, Side};
 use crate::cache::Cache;
 use crate::peers::Peers;
 use crate::step;
@@ -250,6 +251,67 @@ pub fn script(
     drop(file);
     let log = folder.join(format!("{name}.log"));
     native::timed(peers, &log, "bash", &[path.as_ref()])
+}
+
+/// What sealing must do, each step by a stock tool alone, in processor seconds. Reading and writing files is not in it.
+pub struct Steps {
+    pub compress: f64,
+    digests: f64,
+    cipher: f64,
+}
+
+impl Steps {
+    /// The format wants a digest of each content, of each whole file in parts, and of the sealed bundle. `bytes` are in files
+    /// that nearly all travel in parts.
+    pub fn of_large(bench: &Bench, compress: f64, bytes: u64, sealed: u64) -> Result<Steps> {
+        let digest = native::bytes_per_second(&bench.peers, "sha256")?;
+        let cipher = native::bytes_per_second(&bench.peers, "aes-256-gcm")?;
+        Ok(Steps {
+            compress,
+            digests: (2 * bytes + sealed) as f64 / digest,
+            cipher: sealed as f64 / cipher,
+        })
+    }
+
+    pub fn sum(&self) -> f64 {
+        self.compress + self.digests + self.cipher
+    }
+
+    /// How far a run is from it.
+    pub fn beside(&self, processor_seconds: f64) -> String {
+        format!(
+            "processor time: ours {processor_seconds:.2} s; its steps alone by stock tools {:.2} s (zstd {:.2}, three SHA-256 {:.2}, \
+             AES-256-GCM {:.2}): {:.2} of ours",
+            self.sum(),
+            self.compress,
+            self.digests,
+            self.cipher,
+            self.sum() / processor_seconds
+        )
+    }
+}
+
+/// One number of each run, our wall or processor time beside the peer's.
+pub fn times(
+    name: &'static str,
+    aim: Option<Aim>,
+    (ours, peer): (&[Taken], &[Taken]),
+    peer_name: &str,
+    number: fn(&Taken) -> f64,
+) -> Figure {
+    let side = |taken: &[Taken], command: &str| Side {
+        unit: "s",
+        samples: each(taken, number),
+        command: command.to_owned(),
+    };
+    Figure {
+        name,
+        aim,
+        better: Better::Smaller,
+        ours: side(ours, "collector seal"),
+        peer: Some(side(peer, peer_name)),
+        notes: Vec::new(),
+    }
 }
 
 /// Files of one patient; see [`Bench::hospital`].
