@@ -2,6 +2,7 @@
 //! core holds the catalogue and the bundle in the making, and is locked for short, and never while a share is asked.
 
 use super::error::IntakeError;
+use super::hints::Hints;
 use super::pacing::Pacing;
 use super::report::{Pulse, Report, SourceReport, SourceState, Transition};
 use super::share::MountRule;
@@ -43,10 +44,13 @@ pub struct Shared<D> {
     /// By source.
     pub pulses: Vec<Pulse>,
     pub ward: super::heal::Ward,
+    /// By source.
+    pub hints: Vec<Arc<Hints>>,
 }
 
 impl<D> Shared<D> {
     pub fn new(spool: Spool<D>, sources: &[Source]) -> Arc<Self> {
+        let hints = sources.iter().map(|_| Arc::default()).collect();
         let pulses = sources.iter().map(|_| Pulse::default()).collect();
         let sources = sources
             .iter()
@@ -64,6 +68,7 @@ impl<D> Shared<D> {
             report,
             pulses,
             ward: super::heal::Ward::default(),
+            hints,
         })
     }
 
@@ -247,7 +252,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Intake<W, D, S> {
             courses.push(walker.walk()?);
         }
         for walker in &mut self.walkers {
-            walker.ripen_all()?;
+            walker.settle()?;
         }
         lock(&self.core).seal(&self.world)?;
         for (walker, course) in self.walkers.iter_mut().zip(courses) {

@@ -11,6 +11,7 @@
 use super::world::World;
 use catalogue::Honesty;
 use site::SourceKind;
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -112,6 +113,8 @@ pub enum Scope {
     Everything,
     /// Folders of recent dates, and the way to them.
     Recent,
+    /// Folders that were hinted, the way to them, and what is new on it.
+    Hinted,
 }
 
 /// Folders above the dates of a store, at most: facility, two groups, patient.
@@ -129,6 +132,8 @@ pub struct Policy {
     window: Option<(u32, u32)>,
     sample: u64,
     pub remember_before_ns: i64,
+    /// Paths, where the scope is that.
+    pub hinted: BTreeSet<Vec<u8>>,
 }
 
 impl Policy {
@@ -142,13 +147,18 @@ impl Policy {
         let dated = matches!(kind, SourceKind::Standardized | SourceKind::Extended);
         let settle = i64::try_from(now.saturating_sub(pacing.settle.as_secs())).unwrap_or(i64::MAX);
         Self {
-            scope: if dated { scope } else { Scope::Everything },
+            scope: if dated || scope == Scope::Hinted {
+                scope
+            } else {
+                Scope::Everything
+            },
             eager: !dated || pacing.verify.is_zero(),
             trusted: is_honest(source.honesty),
             recent_from: recent_from(pacing, now),
             window: window(pacing.verify.as_secs(), source.finished, now),
             sample: source.walk % SAMPLE,
             remember_before_ns: settle.saturating_mul(1_000_000_000),
+            hinted: BTreeSet::new(),
         }
     }
 
@@ -160,6 +170,7 @@ impl Policy {
     pub fn is_due(&self, path: &[u8]) -> bool {
         let hash = hash(path);
         self.eager
+            || self.scope == Scope::Hinted
             || (self.scope == Scope::Everything
                 && self.window.is_none_or(|(from, to)| {
                     if from <= to {
@@ -178,6 +189,20 @@ impl Policy {
     /// Whether a path lies in a folder of a recent date.
     pub fn is_recent(&self, path: &[u8]) -> bool {
         is_since(path, &self.recent_from)
+    }
+
+    /// Whether a walk goes into a folder that it has seen in a listing.
+    pub fn enters(&self, path: &[u8], known: bool) -> bool {
+        match self.scope {
+            Scope::Hinted => !known || self.leads_to_hinted(path),
+            Scope::Everything | Scope::Recent => self.covers(path),
+        }
+    }
+
+    fn leads_to_hinted(&self, path: &[u8]) -> bool {
+        let below = [path, b"/"].concat();
+        let first = self.hinted.range(below.clone()..).next();
+        self.hinted.contains(path) || first.is_some_and(|first| first.starts_with(&below))
     }
 
     /// Whether a folder belongs to the walk's scope.

@@ -15,6 +15,8 @@
 use super::collection::{Core, Settings, Shared, announce, lock};
 use super::decide::join;
 use super::error::IntakeError;
+use super::hints::feed::{self, Feed};
+use super::hints::follow::Following;
 use super::looks::{Again, Looks, Patience, Place};
 use super::pacing::{Pace, Policy, Scope, day, is_honest, within_hours};
 use super::report::{SourceState, Times};
@@ -46,13 +48,13 @@ const CHECKPOINT: Duration = Duration::from_secs(10);
 
 /// A walk under way.
 pub struct Course {
-    root: Root,
-    policy: Policy,
+    pub(super) root: Root,
+    pub(super) policy: Policy,
     number: u64,
     /// Files known when it began.
     files: u64,
     /// Folders to be visited, the next one last.
-    stack: Vec<Folder>,
+    pub(super) stack: Vec<Folder>,
     /// Folders before this one have been visited, before a restart.
     resume: Option<Vec<u8>>,
     /// Every listing so far was whole.
@@ -111,6 +113,7 @@ pub struct Walker<W, D, S> {
     course: Option<Course>,
     /// A walk may have been broken off, and has not been looked for yet.
     broken_off: bool,
+    pub(super) following: Following,
 }
 
 impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
@@ -139,6 +142,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             names: Buffer::new(),
             pace: Pace::new(settings.pacing.requests_per_second),
             honesty: known.honesty,
+            following: Following::new(feed::target(&settings.sources, source).map(Feed::new)),
             settings,
             course: None,
             broken_off: true,
@@ -165,9 +169,10 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 self.course = self.begin(Scope::Everything)?;
             }
             while let Some(mut course) = self.course.take() {
+                self.attend()?;
                 match self.advance(&mut course) {
                     Ok(true) => {
-                        self.ripen_all()?;
+                        self.settle()?;
                         self.finish(Some(course))?;
                     }
                     Ok(false) if self.world.uptime().saturating_sub(begin) < period => {
@@ -186,10 +191,9 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         }
         // a walk under way outside its hours waits with all that it holds
         if self.course.is_none() || !old {
-            self.ripen_all()?;
+            self.settle()?;
             lock(&self.core).seal(&self.world)?;
-            self.world
-                .pause(period.saturating_sub(self.world.uptime().saturating_sub(begin)));
+            self.rest(begin, begin + period)?;
         }
         Ok(())
     }
@@ -199,6 +203,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             return Ok(());
         };
         loop {
+            self.attend()?;
             match self.advance(&mut course) {
                 Ok(false) => {}
                 Ok(true) => return Ok(()),
@@ -214,6 +219,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             return Ok(None);
         };
         loop {
+            self.attend()?;
             match self.advance(&mut course) {
                 Ok(false) => {}
                 Ok(true) => return Ok(Some(course)),
@@ -227,7 +233,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     }
 
     /// Begins a walk, or goes on with one that a restart or a lost share broke off. `None`: the source is missing.
-    fn begin(&mut self, scope: Scope) -> Result<Option<Course>, IntakeError> {
+    pub(super) fn begin(&mut self, scope: Scope) -> Result<Option<Course>, IntakeError> {
         let source = lock(&self.core).catalogue.source_of(self.root)?;
         let root = match self.open_root(source.files) {
             Ok(root) => root,
@@ -259,7 +265,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             stamp_count: 0,
             checkpoint: self.world.uptime(),
         };
-        if scope == Scope::Recent {
+        if scope != Scope::Everything {
             return Ok(Some(course));
         }
         let mut core = lock(&self.core);
@@ -336,7 +342,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     }
 
     /// Scans the next parts, and takes what is ripe. `true`: all was visited.
-    fn advance(&mut self, course: &mut Course) -> Result<bool, Broken> {
+    pub(super) fn advance(&mut self, course: &mut Course) -> Result<bool, Broken> {
         let mut tasks = Vec::new();
         let mut bytes = 0;
         while let Some(folder) = course.stack.last() {
@@ -376,6 +382,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         self.scan(course, tasks)?;
         while self.ripe() {
             self.ripen_oldest()?;
+            self.attend()?;
         }
         lock(&self.core).seal_if_old(&self.world)?;
         if course.policy.scope() == Scope::Everything {
@@ -416,6 +423,9 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             pulse: &self.shared.pulses[self.source],
             again: &self.again,
             budget: &budget,
+            interruption: self
+                .following
+                .interruption(&self.shared.hints[self.source]),
         };
         let threads = self.settings.pacing.threads.min(tasks.len() / 8).max(1);
         if threads == 1 {
@@ -546,6 +556,8 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
 
     /// Lets the next walk ask again for all files in a folder.
     pub(super) fn note_again(&mut self, path: &[u8]) -> Result<(), IntakeError> {
+        self.following
+            .unsettled(&self.shared.hints[self.source], path);
         if self.again.note(path) {
             return Ok(());
         }
@@ -648,6 +660,9 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 pulse: &self.shared.pulses[self.source],
                 again: &self.again,
                 budget: &AtomicUsize::new(0),
+                interruption: self
+                    .following
+                    .interruption(&self.shared.hints[self.source]),
             };
             let verdict = scan.examine(&open, listed, &mut found);
             self.pulse().end();
@@ -678,7 +693,8 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 .resume
                 .as_ref()
                 .is_some_and(|resume| is_before(&next, resume));
-            if !visited && course.policy.covers(&next) {
+            let known = children.binary_search(&name).is_ok();
+            if !visited && course.policy.enters(&next, known) {
                 course.stack.push(Folder {
                     twin: earlier.map(|earlier| join(path, &earlier)),
                     path: next,
@@ -772,7 +788,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         Ok(())
     }
 
-    fn ripe(&self) -> bool {
+    pub(super) fn ripe(&self) -> bool {
         self.looks.oldest().is_some_and(|place| {
             self.world.uptime().saturating_sub(place.first_look) >= self.settings.quiet
         })
@@ -785,7 +801,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     }
 
     /// Looks a second time at what waits longest, once it is ripe. `false`: nothing waits.
-    fn ripen_oldest(&mut self) -> Result<bool, IntakeError> {
+    pub(super) fn ripen_oldest(&mut self) -> Result<bool, IntakeError> {
         let Some(first_look) = self.looks.oldest().map(|place| place.first_look) else {
             return Ok(false);
         };
