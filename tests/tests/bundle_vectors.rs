@@ -68,8 +68,10 @@ fn open_by_hand(bundle: &[u8]) -> Vec<u8> {
         fs::read(at.join("verified")).unwrap(),
         fs::read(at.join("manifest.json")).unwrap()
     );
+    // there is no such folder where the manifest has no entries
     let mut contents: Vec<PathBuf> = fs::read_dir(at.join("content"))
-        .unwrap()
+        .into_iter()
+        .flatten()
         .map(|entry| entry.unwrap().path())
         .collect();
     contents.sort();
@@ -89,9 +91,13 @@ fn stock_tools_open_every_vector_with_nothing_wrong() {
         let head = std::str::from_utf8(&file[..end]).unwrap();
         let says = |line: &str| head.lines().any(|other| other == line);
         if says("kind: bundle") && says("expect: opened") {
+            let contents: &[u8] = match says("says: 0 entries, 0 bytes") {
+                true => b"",
+                false => b"onetwo",
+            };
             assert_eq!(
                 open_by_hand(&file[end + 2..]),
-                b"onetwo",
+                contents,
                 "{}",
                 path.display()
             );

@@ -5,8 +5,10 @@ mod upload_lab;
 use collector::runtime::Runtime;
 use serde_json::{Value, json};
 use site::{Clock, Collection, Plan, Sealing, Tunnel};
+use spool::{Folder, Spool};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -376,6 +378,50 @@ fn a_bundle_whose_name_is_taken_does_not_hold_up_the_others() {
             .join(format!("state/spool/receipts/{taken}.receipt"))
             .exists()
     );
+}
+
+#[test]
+fn a_bundle_that_rotted_in_the_spool_is_held_back_and_told_once_and_the_others_go() {
+    let lab = Lab::new();
+    let (rig, server) = (SenderRig::new(&lab), lab.start());
+    let receipts = signed(&lab, &rig);
+    let folder = rig.root.join("state/spool/bundles");
+    let mut spool = Spool::open(Folder::open(&folder).unwrap(), BOX, 0).unwrap();
+    let mut append = |number: u64| {
+        let bytes = noise(number, 40_000);
+        let sha256 = spool::digest(&bytes);
+        (spool.append(number, sha256, &bytes).unwrap().name, bytes)
+    };
+    let (flipped, bytes) = append(1);
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(folder.join(&flipped))
+        .unwrap();
+    file.write_all_at(&[bytes[20_000] ^ 1], 20_000).unwrap();
+    let (truncated, _) = append(2);
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(folder.join(&truncated))
+        .unwrap();
+    file.set_len(39_999).unwrap();
+    let (whole, bytes) = append(3);
+    rig.run(&lab, server.address, receipts);
+    check_receipt(&lab, &whole, &bytes, rig.await_receipt(&whole));
+    let (later, _) = append(4);
+    rig.await_receipt(&later);
+    let reason = "its bytes are not those that were sealed: it was damaged on the disk";
+    let told: Vec<_> = rig
+        .events()
+        .into_iter()
+        .filter(|event| event["event"] == "upload-refused")
+        .map(|event| (event["bundle"].clone(), event["reason"].clone()))
+        .collect();
+    let expected = [&flipped, &truncated].map(|name| (json!(name), json!(reason)));
+    assert_eq!(told, expected);
+    assert_eq!(rig.status()["problem"], reason);
+    for name in [&flipped, &truncated] {
+        assert_eq!(lab.stored(name), None);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::limits::{
     COMPRESSION_LEVEL, CONTENT_LIMIT_BYTES, ENTRY_LIMIT, MANIFEST_LIMIT_BYTES, PART_LIMIT_BYTES,
 };
+use crate::lost::{self, Lost};
 use crate::manifest::{ManifestError, Part, Source, check_sources};
 use crate::path::{self, PathFault};
 use std::borrow::Cow;
@@ -90,6 +91,8 @@ pub enum PushError {
     TooLarge(u64),
     Part,
     Sources(ManifestError),
+    /// Lost bundles are named in the order of their numbers, from 1.
+    LostOrder(u64),
     /// The draft is lost: begin it again.
     Compress(io::Error),
 }
@@ -106,6 +109,9 @@ impl fmt::Display for PushError {
             ),
             Self::Part => write!(f, "offset, size, total and digest do not make a part"),
             Self::Sources(_) => write!(f, "the sources cannot be in a bundle"),
+            Self::LostOrder(number) => {
+                write!(f, "the lost bundle {number} is not above the one before it")
+            }
             Self::Compress(_) => write!(f, "compression failed"),
         }
     }
@@ -136,6 +142,18 @@ pub struct Draft {
     entries: usize,
     contents: u32,
     content_bytes: u64,
+    losses: Losses,
+}
+
+/// Lost bundles that a manifest names.
+#[derive(Default)]
+pub(crate) struct Losses {
+    /// One after the other, separated by commas.
+    pub(crate) json: Vec<u8>,
+    /// Number of the last one; 0: there is none.
+    pub(crate) last: u64,
+    bundles: usize,
+    files: usize,
 }
 
 /// A draft that takes no more; it can be sealed any number of times until that succeeds.
@@ -144,6 +162,7 @@ pub struct Closed {
     pub(crate) frames: Vec<u8>,
     /// The manifest's entries, one a line, separated by commas.
     pub(crate) manifest: Vec<u8>,
+    pub(crate) losses: Losses,
     entries: usize,
     content_bytes: u64,
 }
@@ -162,6 +181,7 @@ impl Draft {
             entries: 0,
             contents: 0,
             content_bytes: 0,
+            losses: Losses::default(),
         })
     }
 
@@ -170,8 +190,9 @@ impl Draft {
         self.entries
     }
 
+    /// Whether there is nothing to tell: no entry and no loss.
     pub fn is_empty(&self) -> bool {
-        self.entries == 0
+        self.entries == 0 && self.losses.bundles == 0
     }
 
     /// Bytes of files taken so far.
@@ -203,8 +224,7 @@ impl Draft {
         self.write_line(entry)?;
         if self.entries == ENTRY_LIMIT
             || self.content_bytes + size > CONTENT_LIMIT_BYTES
-            || self.manifest.len() + self.line.len() + 2
-                > MANIFEST_LIMIT_BYTES - MANIFEST_RESERVE_BYTES
+            || !self.has_line_room()
         {
             return Err(PushError::Full);
         }
@@ -222,6 +242,42 @@ impl Draft {
         Ok(())
     }
 
+    /// Whether the manifest has room for the line.
+    fn has_line_room(&self) -> bool {
+        self.manifest.len() + self.losses.json.len() + self.line.len() + 2
+            <= MANIFEST_LIMIT_BYTES - MANIFEST_RESERVE_BYTES
+    }
+
+    /// Reports a lost bundle, or says why not. What one lost bundle held fits into an empty draft.
+    pub fn lose(&mut self, lost: &Lost) -> Result<(), PushError> {
+        if lost.number <= self.losses.last {
+            return Err(PushError::LostOrder(lost.number));
+        }
+        for file in &lost.files {
+            path::check(&file.path).map_err(PushError::Path)?;
+            if file.source >= self.sources.len() {
+                return Err(PushError::UnknownSource(file.source));
+            }
+        }
+        self.line.clear();
+        lost::write(&mut self.line, lost, &self.sources).map_err(PushError::Compress)?;
+        if self.losses.bundles == ENTRY_LIMIT
+            || self.losses.files + lost.files.len() > ENTRY_LIMIT
+            || !self.has_line_room()
+        {
+            return Err(PushError::Full);
+        }
+        let Losses { json, last, .. } = &mut self.losses;
+        if !json.is_empty() {
+            json.extend_from_slice(b",\n");
+        }
+        json.extend_from_slice(&self.line);
+        *last = lost.number;
+        self.losses.bundles += 1;
+        self.losses.files += lost.files.len();
+        Ok(())
+    }
+
     /// Ends the draft.
     pub fn close(mut self) -> Result<Closed, PushError> {
         self.open.extend_from_slice(&archive::END);
@@ -230,6 +286,7 @@ impl Draft {
             sources: self.sources,
             frames: self.frames,
             manifest: self.manifest,
+            losses: self.losses,
             entries: self.entries,
             content_bytes: self.content_bytes,
         })

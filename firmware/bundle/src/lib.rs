@@ -22,6 +22,7 @@ mod digest;
 mod draft;
 mod envelope;
 mod limits;
+mod lost;
 mod manifest;
 mod name;
 mod open;
@@ -42,6 +43,7 @@ pub use limits::{
     CONTENT_LIMIT_BYTES, ENTRY_LIMIT, MANIFEST_LIMIT_BYTES, PART_LIMIT_BYTES, PATH_LIMIT_BYTES,
     SEALED_LIMIT_BYTES,
 };
+pub use lost::{Extent, Lost, LostFault, LostFile};
 pub use manifest::{
     FORMAT, Facts, JsonFault, Manifest, ManifestError, Named, NamedEvent, Part, Source, VersionId,
 };

@@ -5,6 +5,7 @@
 
 use crate::digest::Digest;
 use crate::limits::{CONTENT_LIMIT_BYTES, ENTRY_LIMIT, PART_LIMIT_BYTES, SOURCE_LIMIT};
+use crate::lost::{self, Lost, LostFault, WireLost};
 use crate::name::{BoxName, BundleName, is_token};
 use crate::path::{self, PathFault};
 use der::DateTime;
@@ -119,6 +120,8 @@ pub struct Manifest {
     pub time: u64,
     pub sources: Vec<Source>,
     pub entries: Vec<Named>,
+    /// Earlier bundles that no longer exist whole, in order of their numbers.
+    pub lost: Vec<Lost>,
 }
 
 /// Where reading the JSON ended, and why. The words of serde are not kept: they quote what a stranger wrote, which may
@@ -205,6 +208,11 @@ pub enum ManifestError {
     Contents {
         bytes: u64,
     },
+    /// In the list of lost bundles, at the one with this number.
+    Lost {
+        number: u64,
+        source: LostFault,
+    },
 }
 
 impl fmt::Display for ManifestError {
@@ -277,6 +285,7 @@ impl fmt::Display for ManifestError {
                     "the contents have {bytes} bytes, at most {CONTENT_LIMIT_BYTES} are allowed"
                 )
             }
+            Self::Lost { number, .. } => write!(f, "lost bundle {number}: it is refused"),
         }
     }
 }
@@ -286,6 +295,7 @@ impl Error for ManifestError {
         match self {
             Self::Json(source) => Some(source),
             Self::Path { source, .. } => Some(source),
+            Self::Lost { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -305,6 +315,8 @@ struct WireManifest<'a> {
     sources: Vec<WireSource>,
     #[serde(borrow)]
     entries: Vec<WireEntry<'a>>,
+    #[serde(borrow)]
+    lost: Option<Vec<WireLost<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -410,12 +422,17 @@ impl Manifest {
                 .collect(),
         )?;
         let entries = read_entries(wire.entries, &sources)?;
+        let lost = match wire.lost {
+            Some(lost) => lost::read(&lost, wire.sequence, &sources)?,
+            None => Vec::new(),
+        };
         Ok(Self {
             name,
             previous,
             time,
             sources,
             entries,
+            lost,
         })
     }
 }

@@ -59,6 +59,11 @@ pub enum SealError {
     },
     Sequence(u64),
     Previous(u64),
+    /// A bundle that is reported as lost must be an earlier one.
+    Lost {
+        number: u64,
+        sequence: u64,
+    },
     Time(u64),
     Sign(SigningError),
     /// The signature does not fit the signer's certificate: key and certificate are not a pair.
@@ -115,6 +120,10 @@ impl fmt::Display for SealError {
                     "bundle {sequence} needs the previous bundle's digest, and bundle 1 has none"
                 )
             }
+            Self::Lost { number, sequence } => write!(
+                f,
+                "bundle {sequence} cannot report bundle {number} as lost: it is not an earlier one"
+            ),
             Self::Time(time) => write!(f, "the time {time} cannot be written"),
             Self::Sign(_) => write!(f, "the manifest cannot be signed"),
             Self::SignerKey(_) => {
@@ -183,6 +192,12 @@ impl<S: Signer> Sealer<S> {
             .map_err(|_| SealError::Sequence(sequence))?;
         if previous.is_none() != (sequence == 1) {
             return Err(SealError::Previous(sequence));
+        }
+        if closed.losses.last >= sequence {
+            return Err(SealError::Lost {
+                number: closed.losses.last,
+                sequence,
+            });
         }
         self.check_time(time)?;
         let manifest = self.manifest(closed, sequence, previous, time)?;
@@ -265,7 +280,13 @@ impl<S: Signer> Sealer<S> {
         }
         out.extend_from_slice(b"],\"entries\":[\n");
         out.extend_from_slice(&closed.manifest);
-        out.extend_from_slice(b"\n]}\n");
+        if closed.losses.json.is_empty() {
+            out.extend_from_slice(b"\n]}\n");
+        } else {
+            out.extend_from_slice(b"\n],\"lost\":[\n");
+            out.extend_from_slice(&closed.losses.json);
+            out.extend_from_slice(b"\n]}\n");
+        }
         Ok(out)
     }
 }

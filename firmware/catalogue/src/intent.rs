@@ -75,6 +75,16 @@ impl Catalogue {
 
     /// Writes the intent; it is durable when this returns.
     pub fn intend(&mut self, intent: Intent, changes: &[Change]) -> Result<(), CatalogueError> {
+        self.intend_report(intent, changes, &[])
+    }
+
+    /// Writes the intent of a bundle that reports these losses; it is durable when this returns.
+    pub fn intend_report(
+        &mut self,
+        intent: Intent,
+        changes: &[Change],
+        losses: &[u64],
+    ) -> Result<(), CatalogueError> {
         if let Some(open) = self.intent()? {
             return Err(CatalogueError::IntentOpen {
                 sequence: open.sequence,
@@ -116,6 +126,7 @@ impl Catalogue {
                 ])?;
             }
         }
+        crate::kept::intend(&transaction, losses)?;
         Ok(transaction.commit()?)
     }
 
@@ -132,6 +143,7 @@ impl Catalogue {
         }
         crate::kept::keep(&transaction, intent.sequence, intent.sha256)?;
         transaction.execute("DELETE FROM change", [])?;
+        transaction.execute("DELETE FROM reported", [])?;
         transaction.execute("DELETE FROM intent", [])?;
         transaction.execute(
             "UPDATE counter SET last_sequence = ?1, last_sha256 = ?2",
@@ -145,6 +157,7 @@ impl Catalogue {
     pub fn roll_back(&mut self) -> Result<(), CatalogueError> {
         let transaction = self.connection.transaction()?;
         transaction.execute("DELETE FROM change", [])?;
+        transaction.execute("DELETE FROM reported", [])?;
         transaction.execute("DELETE FROM intent", [])?;
         Ok(transaction.commit()?)
     }

@@ -47,6 +47,7 @@ mod tree;
 pub use diff::{Difference, Known, Mark, Seen, diff};
 pub use error::CatalogueError;
 pub use intent::{Action, Change, Intent};
+pub use kept::{Loss, LostVersion};
 pub use source::{Honesty, Quota, Source, Stamps};
 pub use subtree::{Depth, Subtree, mark};
 pub use tree::{Child, Standing};

@@ -274,21 +274,19 @@ impl<'c> Editor<'c> {
         Ok(loaded.content.put(&below, file))
     }
 
-    /// The known version of a file, and the known files beside it in the part that holds it.
+    /// The known version of a file.
     pub fn known(
         &mut self,
         root: Directory,
         path: &[u8],
-    ) -> Result<(Option<Known>, Vec<Known>), CatalogueError> {
+    ) -> Result<Option<&Known>, CatalogueError> {
         let (folder, name) = split(path);
         self.load(root, folder, name)?;
         let Some(loaded) = &self.loaded else {
             return Err(DAMAGED);
         };
-        let Some(folder) = loaded.content.at(&folder[loaded.path.len()..]) else {
-            return Ok((None, Vec::new()));
-        };
-        Ok((folder.file(name).cloned(), folder.files.clone()))
+        let folder = loaded.content.at(&folder[loaded.path.len()..]);
+        Ok(folder.and_then(|folder| folder.file(name)))
     }
 
     /// Removes a file and what it leaves empty; says whether it was there.

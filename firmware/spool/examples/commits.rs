@@ -149,11 +149,7 @@ fn bundle(number: u64, size: usize) -> Vec<u8> {
     words.flatten().take(size).collect()
 }
 
-fn run(
-    side: &mut impl Side,
-    first: u64,
-    bundles: &[Vec<u8>],
-) -> Result<Rates, Box<dyn Error>> {
+fn run(side: &mut impl Side, first: u64, bundles: &[Vec<u8>]) -> Result<Rates, Box<dyn Error>> {
     let begin = Instant::now();
     for (number, bytes) in (first..).zip(bundles) {
         side.append(number, bytes)?;

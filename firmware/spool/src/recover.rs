@@ -23,8 +23,8 @@ impl<D: Disk> Spool<D> {
             in_doubt: false,
         };
         let slots = spool.list()?;
-        for (sequence, size_bytes) in slots {
-            spool.settle_slot(sequence, size_bytes)?;
+        for (sequence, size_bytes) in &slots {
+            spool.settle_slot(*sequence, *size_bytes)?;
         }
         spool.last = [spool.queued.keys().next_back(), spool.erased.last()]
             .into_iter()
@@ -32,7 +32,7 @@ impl<D: Disk> Spool<D> {
             .copied()
             .max()
             .unwrap_or(0);
-        spool.name_damaged()?;
+        spool.name_damaged(&slots)?;
         // what was listed may be in the cache only
         let synced = spool.disk.sync_names();
         synced.map_err(|source| spool.unsettled("the directory", source))?;
@@ -125,10 +125,11 @@ impl<D: Disk> Spool<D> {
     }
 
     /// A slot up to the last number was committed, so its bundle has rotted since: it is named, for the scrub to find.
-    fn name_damaged(&mut self) -> Result<(), SpoolError> {
+    fn name_damaged(&mut self, listed: &BTreeMap<u64, u64>) -> Result<(), SpoolError> {
         for sequence in self.slots.range(..=self.last).copied().collect::<Vec<_>>() {
             self.slots.remove(&sequence);
-            self.name_appended(sequence, 0)?;
+            let size_bytes = listed.get(&sequence).copied().unwrap_or(0);
+            self.name_appended(sequence, size_bytes)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 mod story;
 
 use spool::simulated::Simulated;
-use spool::{Advice, Damage, Found, Progress, Scrub, Spool, SpoolError, Standing, digest};
+use spool::{Advice, Damage, Found, Progress, Queued, Scrub, Spool, SpoolError, Standing, digest};
 use story::{BOX, body, proof};
 
 const COUNT: u64 = 6;
@@ -221,6 +221,17 @@ fn rot_before_a_committed_bundle_was_named_is_found_too() {
     // then it is damaged, not forgotten, and its number is not given again
     assert_eq!(spool.next().sequence, 4);
     assert_eq!(pass(&spool, &mut Scrub::default())[0].sequence, 2);
+    // Symptom: it counted as empty until the next boot, found by fuzzing. Cause: it was named with a size of nothing.
+    // Repair: with the size that was listed.
+    let size = body(2, 0).len() as u64;
+    assert!(spool.queued().any(|it| it
+        == (
+            2,
+            Queued {
+                name: name(2),
+                size_bytes: size
+            }
+        )));
 }
 
 #[test]

@@ -51,6 +51,9 @@ impl Services {
         if service == Service::Nfs && self.running.contains_key(&service) {
             run("rpc.nfsd", &["0"])?;
         }
+        if service == Service::Tunnel {
+            tunnel::fall_silent(self.datacentre()?)?;
+        }
         for mut child in self.running.remove(&service).unwrap_or_default() {
             child.kill()?;
             child.wait()?;
@@ -58,7 +61,7 @@ impl Services {
         match service {
             // smbd serves each client in a process of its own, which outlives the first one.
             Service::Smb => kill_by_name("smbd"),
-            Service::Tunnel => tunnel::forget(self.datacentre()?),
+            Service::Tunnel => tunnel::forget(),
             _ => Ok(()),
         }
     }

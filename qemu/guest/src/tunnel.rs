@@ -69,16 +69,6 @@ struct Reply {
 /// Starts charon and gives it its connection.
 pub fn start(settings: &DatacentreSettings) -> Result<Vec<Child>, Box<dyn Error>> {
     inner_address(settings)?;
-    // Left by an earlier stop; there is none at the first start.
-    let _ = run(
-        "ip",
-        &[
-            "route",
-            "delete",
-            "blackhole",
-            &format!("{}/32", settings.peer),
-        ],
-    );
     for module in ["esp4", "xfrm_user"] {
         run("modprobe", &[module])?;
     }
@@ -98,21 +88,21 @@ pub fn start(settings: &DatacentreSettings) -> Result<Vec<Child>, Box<dyn Error>
         .enable_all()
         .build()?
         .block_on(load(settings))?;
+    // Only now: where nobody listens yet, the kernel would say so.
+    let silence = format!("{}/32", settings.peer);
+    run("ip", &["route", "delete", "blackhole", &silence])?;
     Ok(vec![charon])
 }
 
-/// A gateway that is down: nothing answers any more, not even that nobody is there, and what the kernel still holds of a
-/// killed charon goes. Its routes go before its policies: what is still open would leave unencrypted.
-pub fn forget(settings: &DatacentreSettings) -> Outcome {
-    run(
-        "ip",
-        &[
-            "route",
-            "replace",
-            "blackhole",
-            &format!("{}/32", settings.peer),
-        ],
-    )?;
+/// Answers nothing any more, not even that nobody is there. To be called before charon ends.
+pub fn fall_silent(settings: &DatacentreSettings) -> Outcome {
+    let silence = format!("{}/32", settings.peer);
+    run("ip", &["route", "replace", "blackhole", &silence])
+}
+
+/// What the kernel still holds of a killed charon goes. Its routes go before its policies: what is still open would leave
+/// unencrypted.
+pub fn forget() -> Outcome {
     // There is no such table before charon's first start.
     let _ = run("ip", &["route", "flush", "table", CHARONS_TABLE]);
     run("ip", &["xfrm", "state", "flush"])?;

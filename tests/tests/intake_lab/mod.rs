@@ -64,6 +64,7 @@ struct State {
     /// Called with each step's number: a hospital that writes meanwhile.
     meanwhile: Option<Box<dyn FnMut(Step) + Send>>,
     eraser: Eraser,
+    line: Line,
     free_after_pauses: Option<(u32, u64)>,
     /// The box's clock where it is not the host's.
     clock: Option<u64>,
@@ -80,6 +81,13 @@ struct State {
 pub enum Eraser {
     Never,
     EveryStep,
+}
+
+/// Whether the sender reaches the data centre.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    Up,
+    Down,
 }
 
 /// The world of a test; clones are the same.
@@ -117,6 +125,9 @@ impl Outside {
         let disk = self.disk();
         let Ok(names) = disk.list() else { return };
         let mut state = self.state.lock().unwrap();
+        if state.line == Line::Down {
+            return;
+        }
         for (name, _) in names {
             if !name.ends_with(".cms") || state.rotten.contains(&name) {
                 continue;
@@ -151,6 +162,10 @@ impl Outside {
 }
 
 impl Outside {
+    pub fn all_events(&self) -> Vec<(String, Value)> {
+        self.state.lock().unwrap().trail.clone()
+    }
+
     /// Sets the box's clock, in Unix seconds.
     pub fn set_clock(&self, clock: u64) {
         self.state.lock().unwrap().clock = Some(clock);
@@ -249,6 +264,7 @@ impl Lab {
             received: BTreeMap::new(),
             meanwhile: None,
             eraser: Eraser::Never,
+            line: Line::Up,
             free_after_pauses: None,
             clock: None,
             epoch: None,
@@ -292,6 +308,10 @@ impl Lab {
 
     pub fn erase(&self, eraser: Eraser) {
         self.outside.state.lock().unwrap().eraser = eraser;
+    }
+
+    pub fn line(&self, line: Line) {
+        self.outside.state.lock().unwrap().line = line;
     }
 
     /// The disk is full until the box has waited so many times.
@@ -425,8 +445,16 @@ impl Lab {
 
     /// Opens, and checks that the restored stores are the hospital's, byte for byte.
     pub fn open_identical(&self, ignored: &[&str], context: &str) -> open::Report {
-        let (report, restored) = self.open();
+        let report = self.open_with_losses(ignored, context);
         assert!(report.is_clean(), "{context}: {report}");
+        report
+    }
+
+    /// As [`open_identical`](Self::open_identical), where bundles may be reported as lost.
+    pub fn open_with_losses(&self, ignored: &[&str], context: &str) -> open::Report {
+        let (report, restored) = self.open();
+        let well = report.gaps.is_empty() && report.refused.is_empty() && report.faults.is_empty();
+        assert!(well, "{context}: {report}");
         let ignored: Vec<_> = ignored.iter().map(std::ffi::OsString::from).collect();
         for (name, _, path) in SOURCES {
             let copy = restored.join(name);
@@ -438,5 +466,11 @@ impl Lab {
             );
         }
         report
+    }
+
+    /// What the data centre has on record of a lost bundle.
+    pub fn lost_record(&self, number: u64) -> Value {
+        let path = format!("restored/.lost/{BOX}/{number:010}.json");
+        serde_json::from_slice(&std::fs::read(self.folder.path().join(path)).unwrap()).unwrap()
     }
 }

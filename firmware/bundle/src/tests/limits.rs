@@ -107,6 +107,75 @@ fn what_the_data_centre_would_refuse_is_not_taken() {
     ));
 }
 
+fn lost(number: u64, files: Vec<LostFile>) -> Lost {
+    Lost {
+        number,
+        sha256: Digest([number as u8; 32]),
+        files,
+    }
+}
+
+fn lost_file(source: usize, path: &[u8]) -> LostFile {
+    LostFile {
+        source,
+        path: path.to_vec(),
+        size: 5,
+        sha256: Digest::of(path),
+        extent: Extent::Whole,
+    }
+}
+
+#[test]
+fn a_loss_that_the_data_centre_would_refuse_is_not_taken() {
+    let mut draft = Draft::new(sources()).unwrap();
+    assert!(matches!(
+        draft.lose(&lost(0, vec![])),
+        Err(PushError::LostOrder(0))
+    ));
+    let with = |file| lost(2, vec![file]);
+    for wrong in [with(lost_file(0, b"../x")), with(lost_file(2, b"x"))] {
+        assert!(draft.lose(&wrong).is_err());
+    }
+    assert!(draft.is_empty());
+    draft.lose(&with(lost_file(0, b"x"))).unwrap();
+    for number in [1, 2] {
+        assert!(matches!(
+            draft.lose(&lost(number, vec![])),
+            Err(PushError::LostOrder(_))
+        ));
+    }
+    let closed = draft.close().unwrap();
+    assert!(matches!(
+        sealer().seal(&closed, 2, Some(Digest([1; 32])), NOW),
+        Err(SealError::Lost {
+            number: 2,
+            sequence: 2
+        })
+    ));
+    sealer()
+        .seal(&closed, 3, Some(Digest([1; 32])), NOW)
+        .unwrap();
+}
+
+#[test]
+fn losses_fill_a_draft_to_its_bounds_and_no_further() {
+    let full = |files: Vec<LostFile>| {
+        let mut draft = Draft::new(sources()).unwrap();
+        draft.lose(&lost(1, files)).unwrap();
+        draft
+    };
+    let mut by_count = full(vec![lost_file(0, b"x"); ENTRY_LIMIT]);
+    assert!(matches!(
+        by_count.lose(&lost(2, vec![lost_file(0, b"x")])),
+        Err(PushError::Full)
+    ));
+    by_count.lose(&lost(2, vec![])).unwrap();
+    let long = [&[0xff; 700][..], b"/", &[0xff; 700]].concat();
+    let mut by_bytes = full(vec![lost_file(0, &long); 1900]);
+    let more = lost(2, vec![lost_file(0, &long); 100]);
+    assert!(matches!(by_bytes.lose(&more), Err(PushError::Full)));
+}
+
 #[test]
 fn a_weak_recipient_is_refused_from_2031() {
     let closed = small_draft().close().unwrap();

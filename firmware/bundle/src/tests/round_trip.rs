@@ -103,6 +103,55 @@ fn the_manifest_is_these_very_bytes() {
 }
 
 #[test]
+fn a_manifest_with_losses_is_these_very_bytes_and_returns_unchanged() {
+    let told = [
+        Lost {
+            number: 1,
+            sha256: Digest([0x01; 32]),
+            files: vec![
+                LostFile {
+                    source: 0,
+                    path: b"000/one_1".to_vec(),
+                    size: 5,
+                    sha256: Digest([0x11; 32]),
+                    extent: Extent::Whole,
+                },
+                LostFile {
+                    source: 1,
+                    path: b"\x83\x65 \n\"%\\".to_vec(),
+                    size: 8 << 20,
+                    sha256: Digest([0x12; 32]),
+                    extent: Extent::Beginning,
+                },
+            ],
+        },
+        Lost {
+            number: 2,
+            sha256: Digest([0x02; 32]),
+            files: vec![],
+        },
+    ];
+    let mut draft = Draft::new(sources()).unwrap();
+    for lost in &told {
+        draft.lose(lost).unwrap();
+    }
+    let sealed = sealer()
+        .seal(&draft.close().unwrap(), 3, Some(Digest([0x02; 32])), NOW)
+        .unwrap();
+    let content = UnverifiedBundle::parse(&sealed.bytes)
+        .unwrap()
+        .decrypt(&opener())
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(content.manifest_bytes().unwrap()),
+        include_str!("../../testdata/manifest-lost.json")
+    );
+    let opened = content.verify(&trust(), &name(3)).unwrap();
+    assert_eq!(opened.manifest().lost, told);
+    assert_eq!(opened.entries().count(), 0);
+}
+
+#[test]
 fn the_archive_has_these_very_headers() {
     let mut draft = Draft::new(sources()).unwrap();
     draft

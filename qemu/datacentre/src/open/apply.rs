@@ -1,7 +1,8 @@
 //! Applies one verified bundle: stage its files, plan, write the journal, move, note it in the history.
 
 use super::fresh::{Fresh, Place};
-use super::moves::Journal;
+use super::losses;
+use super::moves::{Fate, Journal};
 use super::plan::{Aside, Outcome, Plan, Staged, digest_of};
 use super::report::{Fault, Report};
 use super::state::BoxState;
@@ -50,8 +51,10 @@ pub fn apply(
     let journal = Journal {
         sequence,
         digest: bundle.sha256(),
+        fate: Fate::Applied,
         moves: plan.into_moves(),
     };
+    losses::record(tree, state, bundle)?;
     // everything staged is durable before the journal that refers to it
     tree.sync().map_err(output("make a bundle durable"))?;
     journal
@@ -60,7 +63,7 @@ pub fn apply(
     journal
         .execute(tree)
         .map_err(output("move a bundle's files into place"))?;
-    state.commit(tree, sequence, bundle.sha256())?;
+    state.commit(tree, sequence, bundle.sha256(), Fate::Applied)?;
     state.clean(tree)?;
     for folder in done_with {
         tree.delete_folder(&folder)

@@ -5,13 +5,15 @@
 //! | `<box>/<source>/<path>` | the store as the hospital has it, byte for byte, under its raw names |
 //! | `.versions/<box>/<source>/<sequence>-<entry>/<path>` | what this entry of this bundle replaced |
 //! | `.removed/<box>/<source>/<sequence>-<entry>/<path>` | what the hospital removed |
-//! | `.state/<box>/history` | digest of every applied bundle, one record of fixed length each |
+//! | `.lost/<box>/<number>.json` | what a bundle held that the box has lost, as far as it will never come |
+//! | `.state/<box>/history` | digest of every applied or lost bundle, one record of fixed length each |
 //! | `.state/<box>/journal` | the moves of the bundle that is being applied |
 //! | `.state/<box>/stage/`, `.state/<box>/parts/` | verified files and new folders on their way; parts of files that are not complete |
 //!
 //! Invariants
 //! 1. Only what `bundle` verified is ever written; the store itself changes by renames alone, so a file in it is whole.
-//! 2. Bundles of a box are applied in order without a gap; what comes after a gap waits and is reported.
+//! 2. Bundles of a box are applied in order without a gap; what comes after a gap waits and is reported. Only what the box
+//!    itself reports as lost is passed over, by the rules of [`losses`].
 //! 3. A bundle is applied once: its digest is in the history, and the journal makes the renames of an interrupted one end
 //!    as they would have. A run that finds nothing new changes nothing.
 //! 4. Another bundle with a number that was applied is refused as an alarm; refused bundles stay where they are.
@@ -24,19 +26,22 @@
 mod apply;
 mod find;
 mod fresh;
+mod losses;
 mod moves;
 mod plan;
 mod report;
 mod state;
 mod tree;
 
-pub use report::{Fault, Gap, Refused, Report};
+pub use report::{Fault, Gap, Lost, Refused, Report};
 
 use crate::arguments::{self, chain};
 use bundle::{
     Digest, OpenError, Opener, OpenerError, Trust, TrustError, UnverifiedBundle, VerifiedBundle,
 };
 use find::Found;
+use losses::Notices;
+use moves::Fate;
 use state::BoxState;
 use std::cmp::Ordering;
 use std::error::Error;
@@ -67,7 +72,8 @@ Opens all bundles (*.cms) below the folder --in, checks them, and restores the h
   --report FILE     the result as JSON too
 
 It can be run again at any time: what was applied is not applied again, and a run that was interrupted is continued.
-A bundle that is missing holds back those after it. Exit status: 0 all is well, 1 something was refused, is missing or
+A bundle that is missing holds back those after it, unless one of them reports that the box has lost it: then the files
+that will never come are named in OUT/.lost. Exit status: 0 all is well, 1 something was refused, is missing, is lost or
 did not fit (it says what), 2 the command line is wrong.
 
 An example: datacentre open --cert pki/recipient.pem --key pki/recipient.key --trust pki/sealing-ca.pem \
@@ -242,7 +248,7 @@ fn look_ahead(keys: &Keys, mut next: u64, bundles: &[Found], looks: &SyncSender<
     }
 }
 
-/// Takes one box's bundles in order, until one is missing or refused.
+/// Takes one box's bundles in order, until one is missing or refused, and on past what is lost.
 fn open_box(
     keys: &Keys,
     tree: &Tree,
@@ -251,17 +257,47 @@ fn open_box(
     report: &mut Report,
     progress: &mut dyn FnMut(&Report),
 ) -> Result<(), OpenFailure> {
+    let mut left = bundles;
+    let mut notices = None;
+    loop {
+        let taken = open_run(keys, tree, &mut state, left, report, progress)?;
+        left = &left[taken..];
+        if left.is_empty() {
+            return Ok(());
+        }
+        let notices = notices.get_or_insert_with(|| Notices::gather(keys, left, report));
+        if !notices.pass(tree, &mut state, report)? {
+            for found in left {
+                report.wait(found, state.applied() + 1);
+            }
+            return Ok(());
+        }
+    }
+}
+
+/// Takes bundles in order up to a gap; returns how many were taken.
+fn open_run(
+    keys: &Keys,
+    tree: &Tree,
+    state: &mut BoxState,
+    bundles: &[Found],
+    report: &mut Report,
+    progress: &mut dyn FnMut(&Report),
+) -> Result<usize, OpenFailure> {
     let next = state.applied() + 1;
     // nothing waits in the channel: with what is verified ahead, two bundles are in memory
     let (sender, looks) = mpsc::sync_channel(0);
     thread::scope(|scope| {
         scope.spawn(move || look_ahead(keys, next, bundles, &sender));
         // returning early drops the receiver, at which the other thread ends
-        for (found, look) in bundles.iter().zip(looks) {
-            take(keys, tree, &mut state, found, look, report)?;
+        for ((place, found), look) in (0..).zip(bundles).zip(looks) {
+            if found.name.sequence() > state.applied() + 1 {
+                return Ok(place);
+            }
+            take(keys, tree, state, found, look, report)?;
             progress(report);
         }
-        Ok(())
+        Ok(bundles.len())
     })
 }
 
@@ -275,21 +311,27 @@ fn take(
     report: &mut Report,
 ) -> Result<(), OpenFailure> {
     let sequence = found.name.sequence();
-    if sequence > state.applied() + 1 {
-        report.wait(found, state.applied() + 1);
-        return Ok(());
-    }
     if sequence > state.applied() && !matches!(looked, Look::Verified(..)) {
         // one of this number was refused, so it is this one's turn after all
         looked = look(keys, found);
     }
     let verified = match looked {
         Look::Unreadable(error) => Err(format!("cannot be read: {error}")),
-        Look::Digest(digest) if state.digest(sequence)? == Some(digest) => {
-            report.already_applied += 1;
-            return Ok(());
-        }
-        Look::Digest(_) => {
+        Look::Digest(digest) => {
+            match state.record(sequence)? {
+                Some((known, Fate::Applied)) if known == digest => {
+                    report.already_applied += 1;
+                    return Ok(());
+                }
+                Some((known, Fate::Lost)) => {
+                    match losses::late(keys, found, known, digest) {
+                        Ok(()) => report.late += 1,
+                        Err((reason, alarm)) => report.refuse(found, reason, alarm),
+                    }
+                    return Ok(());
+                }
+                _ => {}
+            }
             let reason =
                 format!("another bundle with number {sequence} of this box was applied before");
             report.refuse(found, reason, true);
@@ -310,6 +352,10 @@ fn take(
         let reason =
             format!("it does not follow the bundle with number {previous} that was applied");
         report.refuse(found, reason, false);
+        return Ok(());
+    }
+    if let Some(reason) = losses::contradiction(state, &bundle)? {
+        report.refuse(found, reason, true);
         return Ok(());
     }
     apply::apply(tree, state, &bundle, report)

@@ -4,7 +4,7 @@
 //! object is at its end, or at its start, or a later move took it on. Inodes are not reused meanwhile, because no move
 //! deletes anything.
 //!
-//! Journal, as text: `<sequence> <digest>\n`, then for each move `<inode>\t<from>\t<to>\n` in the manifest's spelling of
+//! Journal, as text: `<sequence> <digest>\n`, or of a lost bundle `<sequence>-<digest>\n`, then for each move `<inode>\t<from>\t<to>\n` in the manifest's spelling of
 //! paths, then `end\n`. It is written beside its place, made durable, and renamed.
 
 use super::tree::Tree;
@@ -49,17 +49,37 @@ impl Move {
     }
 }
 
+/// What became of a bundle of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Applied,
+    /// A later bundle reported that it no longer exists.
+    Lost,
+}
+
+impl Fate {
+    /// What stands between number and digest.
+    pub fn mark(self) -> char {
+        match self {
+            Self::Applied => ' ',
+            Self::Lost => '-',
+        }
+    }
+}
+
 /// What is to be done for one bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
     pub sequence: u64,
     pub digest: Digest,
+    pub fate: Fate,
     pub moves: Vec<Move>,
 }
 
 impl Journal {
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = format!("{} {}\n", self.sequence, self.digest).into_bytes();
+        let mut out =
+            format!("{}{}{}\n", self.sequence, self.fate.mark(), self.digest).into_bytes();
         for Move { inode, from, to } in &self.moves {
             out.extend_from_slice(inode.to_string().as_bytes());
             out.push(b'\t');
@@ -75,7 +95,10 @@ impl Journal {
     /// Reads a journal; `None` where it is none.
     pub fn parse(text: &str) -> Option<Self> {
         let mut lines = text.strip_suffix("end\n")?.lines();
-        let (sequence, digest) = lines.next()?.split_once(' ')?;
+        let head = lines.next()?;
+        let (fate, (sequence, digest)) = [Fate::Applied, Fate::Lost]
+            .into_iter()
+            .find_map(|fate| Some((fate, head.split_once(fate.mark())?)))?;
         let mut moves = Vec::new();
         for line in lines {
             let mut fields = line.split('\t');
@@ -89,6 +112,7 @@ impl Journal {
         Some(Self {
             sequence: sequence.parse().ok()?,
             digest: digest.parse().ok()?,
+            fate,
             moves,
         })
     }
@@ -127,14 +151,17 @@ mod tests {
             from: b"a\tb\n\xff".to_vec(),
             to: b"c %d".to_vec(),
         };
-        let journal = Journal {
-            sequence: 3,
-            digest: Digest::of(b""),
-            moves: vec![one],
-        };
-        let text = String::from_utf8(journal.to_bytes()).unwrap();
-        assert_eq!(Journal::parse(&text), Some(journal));
-        assert_eq!(Journal::parse(text.strip_suffix("end\n").unwrap()), None);
+        for fate in [Fate::Applied, Fate::Lost] {
+            let journal = Journal {
+                sequence: 3,
+                digest: Digest::of(b""),
+                fate,
+                moves: vec![one.clone()],
+            };
+            let text = String::from_utf8(journal.to_bytes()).unwrap();
+            assert_eq!(Journal::parse(&text), Some(journal));
+            assert_eq!(Journal::parse(text.strip_suffix("end\n").unwrap()), None);
+        }
     }
 
     #[test]
@@ -185,6 +212,7 @@ mod tests {
             Journal {
                 sequence: 1,
                 digest: Digest::of(b""),
+                fate: Fate::Applied,
                 moves,
             }
             .execute(&tree)

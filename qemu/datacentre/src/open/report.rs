@@ -1,6 +1,8 @@
 //! What a run did, for people and as JSON.
 
 use super::find::Found;
+use super::state::BoxState;
+use bundle::Digest;
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
@@ -25,9 +27,26 @@ pub struct Report {
     pub removed: u64,
     /// Removals of what was not there.
     pub absent: u64,
+    /// Bundles that came after they were passed over as lost: left alone.
+    pub late: u64,
+    /// Bundles that this run passed over, because a later one reports them as lost.
+    pub lost: Vec<Lost>,
     pub gaps: Vec<Gap>,
     pub refused: Vec<Refused>,
     pub faults: Vec<Fault>,
+}
+
+/// A bundle that the box has lost. Names of files are in `.lost/<box>/<number>.json` only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lost {
+    #[serde(rename = "box")]
+    pub box_name: String,
+    pub number: u64,
+    pub sha256: String,
+    /// Number of the bundle that reports it.
+    pub notice: u64,
+    /// Versions of files in it that the box could not collect again.
+    pub files: usize,
 }
 
 /// Missing bundles, and how many wait for them.
@@ -78,6 +97,24 @@ impl Report {
         });
     }
 
+    /// Notes a bundle that is passed over.
+    pub(super) fn lose(
+        &mut self,
+        state: &BoxState,
+        number: u64,
+        sha256: Digest,
+        notice: u64,
+        files: usize,
+    ) {
+        self.lost.push(Lost {
+            box_name: state.box_name().to_string(),
+            number,
+            sha256: sha256.to_string(),
+            notice,
+            files,
+        });
+    }
+
     /// Notes a bundle that cannot be applied before the one with number `first`.
     pub(super) fn wait(&mut self, found: &Found, first: u64) {
         let box_name = found.name.box_name().as_str();
@@ -92,9 +129,12 @@ impl Report {
         }
     }
 
-    /// Whether nothing is missing, refused or at fault.
+    /// Whether nothing is lost, missing, refused or at fault.
     pub fn is_clean(&self) -> bool {
-        self.gaps.is_empty() && self.refused.is_empty() && self.faults.is_empty()
+        self.lost.is_empty()
+            && self.gaps.is_empty()
+            && self.refused.is_empty()
+            && self.faults.is_empty()
     }
 
     pub fn to_json(&self) -> String {
@@ -122,6 +162,27 @@ impl fmt::Display for Report {
             "removed   {} ({} were not there)",
             self.removed, self.absent
         )?;
+        if self.late > 0 {
+            writeln!(
+                f,
+                "late      {} had been passed over as lost and are left alone; what .lost names can be taken from them",
+                self.late
+            )?;
+        }
+        for Lost {
+            box_name,
+            number,
+            notice,
+            files,
+            ..
+        } in &self.lost
+        {
+            writeln!(
+                f,
+                "LOST      box {box_name}: bundle {number}, says bundle {notice}; {files} files of it will not come, \
+                 their names are in .lost/{box_name}/{number:010}.json"
+            )?;
+        }
         for gap in &self.gaps {
             let Gap {
                 box_name,

@@ -1,6 +1,6 @@
-//! What was applied, durably: one record of fixed length for each bundle of a box.
+//! What was applied, durably, or is lost: one record of fixed length for each bundle of a box.
 
-use super::moves::Journal;
+use super::moves::{Fate, Journal};
 use super::tree::Tree;
 use super::{OpenFailure, output};
 use bundle::{BoxName, Digest};
@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 
-/// `<sequence, 10 digits> <digest, 64 digits>\n`
+/// `<sequence, 10 digits> <digest, 64 digits>\n`; of a lost bundle `-` in the place of the space.
 const RECORD_BYTES: u64 = 76;
 
 /// The state of one box. Holds the history open.
@@ -46,7 +46,7 @@ impl BoxState {
             journal
                 .execute(tree)
                 .map_err(output("continue an interrupted run"))?;
-            state.commit(tree, journal.sequence, journal.digest)?;
+            state.commit(tree, journal.sequence, journal.digest, journal.fate)?;
         }
         state.clean(tree)?;
         Ok(state)
@@ -69,9 +69,13 @@ impl BoxState {
         Journal::parse(&text).map(Some).ok_or_else(damaged)
     }
 
-    /// Number of the last applied bundle; 0 for none.
+    /// Number of the last bundle that was applied or passed over as lost; 0 for none.
     pub fn applied(&self) -> u64 {
         self.applied
+    }
+
+    pub fn box_name(&self) -> &BoxName {
+        &self.box_name
     }
 
     /// A path in this box's folder of the state.
@@ -79,8 +83,13 @@ impl BoxState {
         path_of(&self.box_name, below)
     }
 
-    /// The digest of an applied bundle.
+    /// The digest of an applied or lost bundle.
     pub fn digest(&self, sequence: u64) -> Result<Option<Digest>, OpenFailure> {
+        Ok(self.record(sequence)?.map(|(digest, _)| digest))
+    }
+
+    /// Digest and fate of a bundle that was applied or passed over as lost.
+    pub fn record(&self, sequence: u64) -> Result<Option<(Digest, Fate)>, OpenFailure> {
         if sequence == 0 || sequence > self.applied {
             return Ok(None);
         }
@@ -89,11 +98,28 @@ impl BoxState {
             .read_exact_at(&mut record, (sequence - 1) * RECORD_BYTES)
             .map_err(output("read the history"))?;
         let record = std::str::from_utf8(&record).map_err(|_| self.damaged())?;
-        let digest = record
-            .strip_prefix(&format!("{sequence:010} "))
-            .and_then(|rest| rest.strip_suffix('\n'))
-            .and_then(|digest| digest.parse().ok());
-        digest.map(Some).ok_or_else(|| self.damaged())
+        let known = [Fate::Applied, Fate::Lost].into_iter().find_map(|fate| {
+            let digest = record
+                .strip_prefix(&format!("{sequence:010}{}", fate.mark()))?
+                .strip_suffix('\n')?;
+            Some((digest.parse().ok()?, fate))
+        });
+        known.map(Some).ok_or_else(|| self.damaged())
+    }
+
+    /// Notes durably that the next bundle is lost. The journal makes a torn record whole again.
+    pub fn pass_over(&mut self, tree: &Tree, digest: Digest) -> Result<(), OpenFailure> {
+        let sequence = self.applied + 1;
+        let journal = Journal {
+            sequence,
+            digest,
+            fate: Fate::Lost,
+            moves: Vec::new(),
+        };
+        journal
+            .save(tree, &self.path("journal"))
+            .map_err(output("write the journal"))?;
+        self.commit(tree, sequence, digest, Fate::Lost)
     }
 
     fn damaged(&self) -> OpenFailure {
@@ -102,16 +128,17 @@ impl BoxState {
         }
     }
 
-    /// Notes durably that a bundle was applied, and ends its journal.
+    /// Notes durably what became of a bundle, and ends its journal.
     pub fn commit(
         &mut self,
         tree: &Tree,
         sequence: u64,
         digest: Digest,
+        fate: Fate,
     ) -> Result<(), OpenFailure> {
         let write = |history: &mut File| -> io::Result<()> {
             history.seek(io::SeekFrom::Start((sequence - 1) * RECORD_BYTES))?;
-            history.write_all(format!("{sequence:010} {digest}\n").as_bytes())?;
+            history.write_all(format!("{sequence:010}{}{digest}\n", fate.mark()).as_bytes())?;
             history.sync_all()
         };
         write(&mut self.history).map_err(output("write the history"))?;
@@ -159,6 +186,7 @@ mod tests {
                 let journal = Journal {
                     sequence: 1,
                     digest: Digest::of(b"bundle"),
+                    fate: Fate::Applied,
                     moves: vec![one],
                 };
                 journal.save(&tree, &path_of(&box_name, "journal")).unwrap();
@@ -174,6 +202,29 @@ mod tests {
                 assert!(tree.look(b"box-1/dpc/a").unwrap().is_some());
                 assert!(tree.look(&state.path("journal")).unwrap().is_none());
             }
+        }
+    }
+
+    #[test]
+    fn a_record_of_a_loss_torn_by_a_cut_is_written_again_as_a_loss() {
+        for torn in [&b""[..], b"00000000", &[0; RECORD_BYTES as usize]] {
+            let folder = tempfile::tempdir().unwrap();
+            let tree = Tree::open(folder.path()).unwrap();
+            let box_name: BoxName = "box-1".parse().unwrap();
+            drop(BoxState::load(&tree, box_name.clone()).unwrap());
+            let journal = Journal {
+                sequence: 1,
+                digest: Digest::of(b"lost"),
+                fate: Fate::Lost,
+                moves: vec![],
+            };
+            journal.save(&tree, &path_of(&box_name, "journal")).unwrap();
+            std::fs::write(folder.path().join(".state/box-1/history"), torn).unwrap();
+            let state = BoxState::load(&tree, box_name).unwrap();
+            assert_eq!(
+                state.record(1).unwrap(),
+                Some((Digest::of(b"lost"), Fate::Lost))
+            );
         }
     }
 }

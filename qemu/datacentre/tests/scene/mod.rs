@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use bundle::{
-    Body, BoxName, Closed, Digest, Draft, Entry, Event, LocalSigner, PART_LIMIT_BYTES, Part,
+    Body, BoxName, Closed, Digest, Draft, Entry, Event, LocalSigner, Lost, PART_LIMIT_BYTES, Part,
     Recipient, SealedBundle, Sealer, Source, VersionId,
 };
 use datacentre::open::{Options, Report, run};
@@ -109,6 +109,18 @@ impl Scene {
         sealed
     }
 
+    /// Seals the next bundle, which tells of losses alone.
+    pub fn notice(&mut self, losses: &[Lost]) -> SealedBundle {
+        let mut draft = Draft::new(vec![source()]).unwrap();
+        losses.iter().for_each(|lost| draft.lose(lost).unwrap());
+        let closed = draft.close().unwrap();
+        self.sequence += 1;
+        let sealed = self.sealer.seal(&closed, self.sequence, self.previous, NOW);
+        let sealed = sealed.unwrap();
+        self.previous = Some(sealed.sha256);
+        sealed
+    }
+
     /// Seals a bundle with any place in the chain.
     pub fn seal_as(
         &self,
@@ -156,12 +168,15 @@ impl Scene {
     }
 }
 
-fn draft(tellings: &[Tell]) -> Closed {
-    let mut draft = Draft::new(vec![Source {
+fn source() -> Source {
+    Source {
         name: "dpc".into(),
         kind: "dpc".into(),
-    }])
-    .unwrap();
+    }
+}
+
+fn draft(tellings: &[Tell]) -> Closed {
+    let mut draft = Draft::new(vec![source()]).unwrap();
     for tell in tellings {
         let (path, event) = match tell {
             Tell::Added(path, content) => (path, Event::Added(Body::new(content, None, None))),

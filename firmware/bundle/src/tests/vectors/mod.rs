@@ -10,6 +10,7 @@ mod in_archive;
 mod in_compression;
 mod in_entries;
 mod in_envelope;
+mod in_losses;
 mod in_manifest;
 mod in_recipients;
 mod in_signature;
@@ -115,6 +116,7 @@ fn cases() -> Vec<Case> {
     cases.extend(of_signers::cases());
     cases.extend(in_manifest::cases());
     cases.extend(in_entries::cases());
+    cases.extend(in_losses::cases());
     cases.extend(of_certificates::cases());
     cases
 }

@@ -37,15 +37,16 @@ refusals! {
     }
     ManifestError {
         Json Escape Format BoxName Sequence Previous Time Digest SourceCount Source EntryCount UnknownSource Path Fields
-        ContentNumber Size Part Contents
+        ContentNumber Size Part Contents Lost
     }
+    LostFault { Order Digest Count FileSource FilePath FileDigest FileBeginning }
     PathFault { Empty TooLong ComponentTooLong Absolute EmptyComponent DotComponent Nul Spelling }
     TrustError { Pem Empty Anchor NoList List ListEnded }
     OpenerError { Certificate Encode Pem Key KeyKind NotAPair }
     RecipientError { Pem Certificate NotRsa Key Bits KeyUsage }
     SealError {
-        RecipientCount Certificate CertificateName CertificateTime RecipientStrength RecipientTime Sequence Previous Time
-        Sign SignerKey Compress Encrypt TooLarge
+        RecipientCount Certificate CertificateName CertificateTime RecipientStrength RecipientTime Sequence Previous Lost
+        Time Sign SignerKey Compress Encrypt TooLarge
     }
 }
 
@@ -70,6 +71,7 @@ pub const WITHOUT_VECTOR: &[(&str, &[&str], &str)] = &[
             "CertificateTime",
             "Sequence",
             "Previous",
+            "Lost",
             "Time",
             "Sign",
             "SignerKey",

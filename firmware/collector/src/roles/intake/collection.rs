@@ -52,6 +52,7 @@ impl<D> Shared<D> {
     pub fn new(spool: Spool<D>, sources: &[Source]) -> Arc<Self> {
         let hints = sources.iter().map(|_| Arc::default()).collect();
         let pulses = sources.iter().map(|_| Pulse::default()).collect();
+        let ward = super::heal::Ward::new(sources.len());
         let sources = sources
             .iter()
             .map(|source| SourceReport {
@@ -67,7 +68,7 @@ impl<D> Shared<D> {
             spool: Mutex::new(spool),
             report,
             pulses,
-            ward: super::heal::Ward::default(),
+            ward,
             hints,
         })
     }
@@ -85,6 +86,8 @@ impl<D> Shared<D> {
 pub(super) struct Batch {
     pub draft: Draft,
     pub changes: Vec<Change>,
+    /// Numbers of the lost bundles that it reports.
+    pub losses: Vec<u64>,
     /// Uptime of the first entry.
     pub since: Option<Duration>,
     /// Hashes of the paths in it: what is not yet committed is not taken a second time.
@@ -98,6 +101,7 @@ impl Batch {
         Ok(Self {
             draft: new_draft(sources)?,
             changes: Vec::new(),
+            losses: Vec::new(),
             since: None,
             taken: HashSet::new(),
             firsts: vec![None; sources.len()],
@@ -113,6 +117,8 @@ pub(super) enum Pushed {
     Twice,
     /// No bundle can hold such a path.
     Unnameable,
+    /// Changes were taken back since it was decided on.
+    Stale,
 }
 
 /// Catalogue, bundle in the making, and sealer.
@@ -124,6 +130,8 @@ pub struct Core<D, S> {
     /// Numbers of the sources' roots.
     pub(super) roots: Vec<Directory>,
     pub(super) batch: Batch,
+    /// How many times changes of a damaged bundle were taken back.
+    pub(super) taken_back: u64,
 }
 
 impl<D: Disk, S: Signer> Core<D, S> {
@@ -133,18 +141,22 @@ impl<D: Disk, S: Signer> Core<D, S> {
     }
 
     /// Takes an entry into the bundle in the making; seals first where that is full or old. `place` is where the walk
-    /// goes on if this bundle is lost.
+    /// goes on if this bundle is lost, `as_of` is [`Core::taken_back`] when the catalogue was asked.
     pub(super) fn push(
         &mut self,
         world: &impl World,
         entry: &Entry<'_>,
         change: Change,
         place: Option<&[u8]>,
+        as_of: u64,
     ) -> Result<Pushed, IntakeError> {
         let (key, part) = (
             key(change.root, &change.path),
             matches!(change.action, catalogue::Action::Part { .. }),
         );
+        if self.taken_back != as_of {
+            return Ok(Pushed::Stale);
+        }
         if self.batch.taken.contains(&key) {
             return Ok(Pushed::Twice);
         }
@@ -216,6 +228,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Intake<W, D, S> {
             batch: Batch::new(&settings.sources)?,
             sources: settings.sources.clone(),
             roots: known.iter().map(|source| source.root).collect(),
+            taken_back: 0,
         }));
         let settings = Arc::new(settings);
         let walkers = known
@@ -258,6 +271,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Intake<W, D, S> {
         for (walker, course) in self.walkers.iter_mut().zip(courses) {
             walker.finish(course)?;
         }
+        lock(&self.core).report_losses(&self.world)?;
         Ok(())
     }
 }
@@ -289,14 +303,16 @@ pub(super) fn announce(
 }
 
 pub(super) fn new_draft(sources: &[Source]) -> Result<Draft, IntakeError> {
-    let sources = sources
-        .iter()
-        .map(|source| bundle::Source {
-            name: source.name.clone(),
-            kind: kind_name(source.kind).to_owned(),
-        })
-        .collect();
-    Draft::new(sources).map_err(IntakeError::Draft)
+    Draft::new(named(sources)).map_err(IntakeError::Draft)
+}
+
+/// The sources as manifests name them.
+pub(super) fn named(sources: &[Source]) -> Vec<bundle::Source> {
+    let named = |source: &Source| bundle::Source {
+        name: source.name.clone(),
+        kind: kind_name(source.kind).to_owned(),
+    };
+    sources.iter().map(named).collect()
 }
 
 /// The kind's word in manifests.

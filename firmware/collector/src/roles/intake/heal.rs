@@ -1,16 +1,19 @@
-//! Bundles that rot in the spool: found by a paced scrub, told in the trail, and collected again.
+//! Bundles that rot in the spool: found by a paced scrub, told in the trail, and collected again; what cannot be, is
+//! reported to the data centre ([`super::losses`]).
 //!
 //! Two halves. The main thread reads the queue piece by piece ([`Scrubbing`]) and tells what is damaged. The walking
-//! thread, which alone changes the catalogue, takes a damaged bundle's changes back, so that its next walks find them in
+//! threads, which alone change the catalogue, take a damaged bundle's changes back, so that their next walks find them in
 //! the hospital's store again and send them under a new number.
 //!
 //! Invariants
-//! 1. Numbers and bytes of a bundle are never changed: the damaged one keeps its number and its place in the queue, and
-//!    nothing else is ever sent in its name. So the data centre sees that it is missing; a loss is never hidden.
+//! 1. Numbers and bytes of a bundle are never changed: the damaged one keeps its number, and nothing else is ever sent in
+//!    its name. It keeps its place in the queue until a durable bundle reports its loss; a loss is never hidden.
 //! 2. What a bundle has brought is in the catalogue until a receipt has erased it: the spool keeps the record of an
 //!    erased bundle until the catalogue has noted it. A kept bundle that is neither queued nor erased has vanished.
-//! 3. A bundle is collected again once. What the hospital has removed or changed since cannot be: it is not made up.
-//! 4. The scrub keeps one number over restarts. It begins a pass at most once a day and is done with one in at most
+//! 3. A bundle is collected again once. What the hospital has removed or changed since cannot be: it is reported lost.
+//! 4. Nothing is decided by what was known before changes were taken back: the bundle in the making is sealed first, and what
+//!    a walker has read of the catalogue is worth nothing after it ([`Core::taken_back`]).
+//! 5. The scrub keeps one number over restarts. It begins a pass at most once a day and is done with one in at most
 //!    [`PASS`], however long the queue is, as far as the disk can.
 
 use super::collection::{Core, Shared};
@@ -20,7 +23,7 @@ use bundle::{Digest, Signer};
 use catalogue::Catalogue;
 use serde_json::json;
 use spool::{Damage, Disk, Found, Progress, Scrub, Standing};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,9 +40,9 @@ const LEAST_BYTES: u64 = 256 << 10;
 /// Rows of the catalogue looked at together.
 const TOGETHER: usize = 512;
 
-/// What both threads know of damaged bundles.
-#[derive(Default)]
+/// What all threads know of damaged bundles.
 pub struct Ward {
+    sources: usize,
     state: Mutex<State>,
 }
 
@@ -50,16 +53,70 @@ struct State {
     /// Number up to which it has come.
     place: u64,
     damaged: BTreeSet<u64>,
+    /// Losses that wait for what further walks bring.
+    waiting: BTreeMap<u64, Wait>,
+}
+
+/// What a loss has waited for so far.
+#[derive(Clone, Default)]
+pub(super) struct Wait {
+    /// Uptime at which it was found.
+    pub since: Duration,
+    /// By source: what walks have done since.
+    pub walks: Vec<Walks>,
+}
+
+/// Walks over one source.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Walks {
+    /// Those that came to their end and left nothing for another day.
+    pub ended: u64,
+    /// The last one left something.
+    pub left: bool,
 }
 
 impl Ward {
+    pub fn new(sources: usize) -> Self {
+        Self {
+            sources,
+            state: Mutex::default(),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bundles in the queue that are known to be damaged.
+    /// Bundles that are known to be damaged and that no durable bundle reports as lost.
     pub fn damaged(&self) -> usize {
         self.state().damaged.len()
+    }
+
+    /// What this loss has waited for so far. The first call begins the wait.
+    pub(super) fn wait(&self, sequence: u64, now: Duration) -> Wait {
+        let begun = || Wait {
+            since: now,
+            walks: vec![Walks::default(); self.sources],
+        };
+        let mut state = self.state();
+        state.waiting.entry(sequence).or_insert_with(begun).clone()
+    }
+
+    /// A walk over this source came to its end, and what it took is durable.
+    pub(super) fn walked(&self, source: usize, left: bool) {
+        for wait in self.state().waiting.values_mut() {
+            if let Some(walks) = wait.walks.get_mut(source) {
+                walks.ended += u64::from(!left);
+                walks.left = left;
+            }
+        }
+    }
+
+    /// Nothing is left to do about this bundle.
+    pub(super) fn settled(&self, sequence: u64) {
+        let mut state = self.state();
+        state.damaged.remove(&sequence);
+        state.waiting.remove(&sequence);
     }
 }
 
@@ -157,6 +214,16 @@ pub(super) fn begin<D: Disk>(
 ) -> Result<(), IntakeError> {
     let mut after = 0;
     loop {
+        let losses = catalogue.losses(after, TOGETHER)?;
+        let Some(last) = losses.last() else { break };
+        after = last.sequence;
+        // told before the box went down
+        let known = losses.iter().filter(|loss| loss.notice.is_none());
+        let known = known.map(|loss| loss.sequence);
+        shared.ward.state().damaged.extend(known);
+    }
+    after = 0;
+    loop {
         let kept = catalogue.kept(after, TOGETHER)?;
         let Some((last, _)) = kept.last() else { break };
         after = *last;
@@ -205,20 +272,26 @@ impl<D: Disk, S: Signer> Core<D, S> {
             let mut spool = self.shared.spool();
             for sequence in &erased {
                 spool.release(*sequence);
-                self.shared.ward.state().damaged.remove(sequence);
+                self.shared.ward.settled(*sequence);
             }
         }
         // the newest first: each takes back what it has done to the state that the one before it made
         let damaged: Vec<u64> = self.shared.ward.state().damaged.iter().copied().collect();
         for number in damaged.iter().rev() {
+            if !self.catalogue.is_kept(*number)? {
+                continue;
+            }
+            // what is in the making may build on what is taken back, and that sees only what is known
+            self.seal(world)?;
             if let Some(entries) = self.catalogue.recollect(*number)? {
+                self.taken_back += 1;
                 world.audit(
                     "bundle-recollected",
                     json!({ "number": number, "entries": entries }),
                 )?;
             }
         }
-        self.shared.report().damaged = self.shared.ward.damaged();
+        self.let_go(world)?;
         let place = self.shared.ward.state().place;
         if place != self.catalogue.scrub_place()? {
             self.catalogue.set_scrub_place(place)?;

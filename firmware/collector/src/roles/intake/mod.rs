@@ -23,6 +23,7 @@ pub mod error;
 pub mod heal;
 pub mod hints;
 pub mod looks;
+mod losses;
 pub mod pacing;
 pub mod receipts;
 pub mod report;

@@ -36,6 +36,7 @@ pub(super) fn recover<D: Disk>(
 ) -> Result<(), IntakeError> {
     if let Some(intent) = catalogue.intent()? {
         let standing = shared.spool().standing(intent.sequence, intent.sha256)?;
+        let losses = catalogue.reported()?;
         match standing {
             Standing::NeverAppended => {
                 catalogue.roll_back()?;
@@ -45,7 +46,7 @@ pub(super) fn recover<D: Disk>(
                 ));
             }
             Standing::Queued | Standing::Erased | Standing::Forgotten => {
-                tell_sealed(world, box_name, &intent, true)?;
+                tell_sealed(world, box_name, &intent, &losses, true)?;
                 catalogue.commit()?;
                 world.log(&format!(
                     "bundle {} was durable when the box went down: committed",
@@ -76,6 +77,7 @@ fn tell_sealed(
     world: &impl World,
     box_name: &BoxName,
     intent: &Intent,
+    losses: &[u64],
     recovered: bool,
 ) -> Result<(), IntakeError> {
     let mut fields = json!({
@@ -85,6 +87,9 @@ fn tell_sealed(
         "bytes": intent.bytes,
         "sha256": Digest(intent.sha256).to_string(),
     });
+    if !losses.is_empty() {
+        fields["lost"] = losses.into();
+    }
     if recovered {
         fields["recovered"] = true.into();
     }
@@ -106,11 +111,26 @@ impl<D: Disk, S: Signer> Core<D, S> {
         }
         let fresh = Batch::new(&self.sources)?;
         let batch = std::mem::replace(&mut self.batch, fresh);
-        let closed = batch.draft.close().map_err(IntakeError::Draft)?;
+        self.seal_batch(world, batch)
+    }
+
+    /// Seals and commits a batch that is not empty.
+    pub(super) fn seal_batch(
+        &mut self,
+        world: &impl World,
+        batch: Batch,
+    ) -> Result<(), IntakeError> {
+        let Batch {
+            draft,
+            changes,
+            losses,
+            ..
+        } = batch;
+        let closed = draft.close().map_err(IntakeError::Draft)?;
         world.step(Step::DraftClosed)?;
         loop {
             let offer = match self.seal_once(world, &closed) {
-                Ok(sealed) => self.offer(world, &closed, &sealed, &batch.changes)?,
+                Ok(sealed) => self.offer(world, &closed, &sealed, &changes, &losses)?,
                 Err(error) if passes(&error) => Offer::NotNow(crate::runtime::chain(&error)),
                 Err(error) => return Err(IntakeError::Seal(error)),
             };
@@ -139,6 +159,7 @@ impl<D: Disk, S: Signer> Core<D, S> {
         closed: &Closed,
         sealed: &SealedBundle,
         changes: &[Change],
+        losses: &[u64],
     ) -> Result<Offer, IntakeError> {
         let sequence = sealed.name.sequence();
         let room = self.shared.spool().room_for(sealed.bytes.len() as u64);
@@ -151,7 +172,7 @@ impl<D: Disk, S: Signer> Core<D, S> {
             entries: closed.entries() as u64,
             bytes: closed.content_bytes(),
         };
-        match self.catalogue.intend(intent, changes) {
+        match self.catalogue.intend_report(intent, changes, losses) {
             Ok(()) => {}
             Err(error) if error.is_full() => return Ok(Offer::NotNow(error.to_string())),
             Err(error) => return Err(error.into()),
@@ -168,7 +189,7 @@ impl<D: Disk, S: Signer> Core<D, S> {
             return not_now(error);
         }
         world.step(Step::Appended)?;
-        tell_sealed(world, self.sealer.box_name(), &intent, false)?;
+        tell_sealed(world, self.sealer.box_name(), &intent, losses, false)?;
         world.step(Step::Audited)?;
         self.until_done(world, |catalogue| catalogue.commit().map(drop))?;
         world.step(Step::Committed)?;

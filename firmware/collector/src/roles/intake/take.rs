@@ -65,6 +65,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         let Ok(root) = self.open_root(0) else {
             return self.keep_due();
         };
+        self.as_of = lock(&self.core).taken_back;
         let (mut cache, mut twins) = (None, None);
         for look in &place.folders {
             self.world.step(Step::Folder)?;
@@ -200,7 +201,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                         origin: origin.clone(),
                     },
                 );
-                return Ok(self.push(&entry, change)?);
+                return self.push(&entry, change);
             }
             changed = false;
         }
@@ -257,14 +258,14 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         } else {
             Event::Added(body)
         };
-        Ok(self.push(
+        self.push(
             &Entry {
                 source: *source,
                 path,
                 event,
             },
             change,
-        )?)
+        )
     }
 
     /// Sends a file in parts. What earlier bundles brought is not sent again, if it is still the file's beginning.
@@ -371,16 +372,17 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     }
 
     /// Puts an entry into the bundle in the making.
-    fn push(&mut self, entry: &Entry<'_>, change: Change) -> Result<(), IntakeError> {
+    fn push(&mut self, entry: &Entry<'_>, change: Change) -> Result<(), Left> {
         // from here on nothing waits for the share, but perhaps for room
         self.pulse().end();
         let counts = !matches!(change.action, Action::Part { .. } | Action::Removed)
             && !self.is_recent(entry.path);
         let place = self.place.as_deref();
-        let pushed = lock(&self.core).push(&self.world, entry, change, place)?;
+        let pushed = lock(&self.core).push(&self.world, entry, change, place, self.as_of)?;
         match pushed {
             Pushed::Taken => self.quota.taken += u64::from(counts),
             Pushed::Twice => {}
+            Pushed::Stale => return Err(ReadFault::Changed.into()),
             Pushed::Unnameable => {
                 self.shared.report().sources[self.source].unnameable += 1;
             }
@@ -412,9 +414,11 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         let (root, source) = (self.root, self.source);
         let mut after = Vec::new();
         loop {
-            let paths = lock(&self.core)
-                .catalogue
-                .twice_missing(root, walk, &after, REMOVALS)?;
+            let paths = {
+                let core = lock(&self.core);
+                self.as_of = core.taken_back;
+                core.catalogue.twice_missing(root, walk, &after, REMOVALS)?
+            };
             let Some(last) = paths.last() else {
                 return Ok(());
             };
@@ -455,14 +459,17 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 let mut sha256 = [0; 32];
                 sha256[..known.mark.len()].copy_from_slice(&known.mark);
                 let change = self.change(&path, &seen, sha256, Action::Removed);
-                self.push(
-                    &Entry {
-                        source,
-                        path: &path,
-                        event: Event::Removed,
-                    },
-                    change,
-                )?;
+                let entry = Entry {
+                    source,
+                    path: &path,
+                    event: Event::Removed,
+                };
+                match self.push(&entry, change) {
+                    Ok(()) => {}
+                    // the next walk misses it again, if it is still known
+                    Err(Left::Fault(_)) => return Ok(()),
+                    Err(Left::Intake(error)) => return Err(error),
+                }
             }
             lock(&self.core).seal(&self.world)?;
         }

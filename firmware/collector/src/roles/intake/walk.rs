@@ -65,6 +65,8 @@ pub struct Course {
     missing_limit: u64,
     stamps: Vec<Stamps>,
     stamp_count: usize,
+    /// [`Core::taken_back`] before the first of them.
+    as_of: u64,
     checkpoint: Duration,
 }
 
@@ -104,6 +106,8 @@ pub struct Walker<W, D, S> {
     pub(super) quota: Quota,
     /// The place of the walk that is looked at a second time: there it goes on if that comes to nothing.
     pub(super) place: Option<Vec<u8>>,
+    /// [`Core::taken_back`] when what the second look goes by was read.
+    pub(super) as_of: u64,
     /// The walk has left something, which stays due.
     kept_due: bool,
     names: Buffer,
@@ -138,6 +142,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             buffer: Vec::new(),
             quota: known.quota,
             place: None,
+            as_of: 0,
             kept_due: false,
             names: Buffer::new(),
             pace: Pace::new(settings.pacing.requests_per_second),
@@ -193,6 +198,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         if self.course.is_none() || !old {
             self.settle()?;
             lock(&self.core).seal(&self.world)?;
+            lock(&self.core).report_losses(&self.world)?;
             self.rest(begin, begin + period)?;
         }
         Ok(())
@@ -263,6 +269,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             missing_limit: SUSPICIOUS_FILES.max(source.files / SUSPICIOUS_SHARE) + 1,
             stamps: Vec::new(),
             stamp_count: 0,
+            as_of: lock(&self.core).taken_back,
             checkpoint: self.world.uptime(),
         };
         if scope != Scope::Everything {
@@ -721,6 +728,12 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             .or_else(|| self.looks.first_of_walk())
             .or_else(|| course.stack.last().map(|folder| folder.path.as_slice()));
         let next = waiting.unwrap_or_default().to_vec();
+        if std::mem::replace(&mut course.as_of, core.taken_back) != core.taken_back {
+            // a folder whose files are no longer known must be listed, though its time stays
+            for stamps in &mut course.stamps {
+                stamps.folders.retain(|(_, stamp)| stamp.is_none());
+            }
+        }
         core.catalogue
             .checkpoint(self.root, &next, course.whole, self.honesty, &course.stamps)?;
         core.catalogue.set_quota(self.root, self.quota)?;
@@ -770,12 +783,18 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     /// that repeats what was not sealed.
     pub(super) fn finish(&mut self, course: Option<Course>) -> Result<(), IntakeError> {
         lock(&self.core).seal(&self.world)?;
-        let end = match course {
-            Some(course) => self.end(course)?,
-            None => End::Partial,
-        };
-        if let End::Whole(walk) = end {
-            self.removals(walk)?;
+        if let Some(course) = course {
+            if let End::Whole(walk) = self.end(course)? {
+                self.removals(walk)?;
+            }
+            let (present, left) = {
+                let report = self.shared.report();
+                let source = &report.sources[self.source];
+                (source.state == SourceState::Present, source.deferred > 0)
+            };
+            if present {
+                self.shared.ward.walked(self.source, left);
+            }
         }
         lock(&self.core)
             .catalogue

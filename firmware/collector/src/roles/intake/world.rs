@@ -14,6 +14,10 @@ pub enum Step {
     Appended,
     Audited,
     Committed,
+    /// A notice of lost bundles is about to be sealed, is durable, and its bundles are gone one by one.
+    LossFound,
+    LossReported,
+    Discarded,
     Waiting,
 }
 

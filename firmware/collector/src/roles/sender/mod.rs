@@ -13,7 +13,10 @@
 //!    from there in the next one.
 //! 6. Whatever the backlog: no more than a few numbers and [`MOST_HELD`] names are held, and the spool is not listed for
 //!    each bundle.
-//! 7. This process holds no private key, sees no plaintext, and its only network interface is the tunnel's.
+//! 7. Bytes that are not those that were appended are not sent: that bundle is held back, told once, and looked at again
+//!    now and then, until `intake` has reported its loss and takes it away. The others go on. A bundle without a readable
+//!    record is sent: nothing can be compared, and it proves itself at the data centre.
+//! 8. This process holds no private key, sees no plaintext, and its only network interface is the tunnel's.
 //!
 //! Trusted: the plan and the site's files; the keyholder for signatures. Not trusted: the server, beyond what its
 //! certificate and its receipts prove.
@@ -32,7 +35,7 @@ use bundle::{BoxName, BundleName, SignFailure, Signer};
 use pace::{Kind, Pace};
 use queue::{Queue, Queued};
 use report::Report;
-use spool::{Spool, SpoolFault};
+use spool::{Opened, Spool, SpoolFault};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -236,6 +239,8 @@ impl Signer for KeyOfBox {
 
 /// Why one bundle is not yet delivered.
 enum Failure {
+    /// It has rotted in the spool.
+    Rotten,
     Upload(UploadError),
     Spool(SpoolFault),
     Audit(AuditError),
@@ -250,6 +255,9 @@ impl From<SpoolFault> for Failure {
 impl Failure {
     fn words(&self) -> String {
         match self {
+            Self::Rotten => {
+                "its bytes are not those that were sealed: it was damaged on the disk".to_owned()
+            }
             Self::Upload(error) => chain(error),
             Self::Spool(error) => chain(error),
             Self::Audit(error) => chain(error),
@@ -258,6 +266,7 @@ impl Failure {
 
     fn kind(&self) -> Kind {
         match self {
+            Self::Rotten => Kind::Damaged,
             Self::Upload(error) if error.advice() == Advice::Stop => Kind::Refused,
             _ => Kind::Passing,
         }
@@ -265,6 +274,7 @@ impl Failure {
 
     fn scope(&self) -> Scope {
         match self {
+            Self::Rotten => Scope::Bundle,
             Self::Upload(error) => error.scope(),
             Self::Spool(_) | Self::Audit(_) => Scope::Server,
         }
@@ -391,7 +401,10 @@ impl Sender<'_> {
     async fn deliver(&mut self, name: &BundleName) -> Result<(), Failure> {
         let bundle = match self.open.take() {
             Some(bundle) if bundle.name == *name => bundle,
-            _ => self.spool.open(name)?,
+            _ => match self.spool.open(name)? {
+                Opened::Whole(bundle) => bundle,
+                Opened::Rotten => return Err(Failure::Rotten),
+            },
         };
         let bundle = self.open.insert(bundle);
         let (tls, report) = (&self.tls, &mut self.report);

@@ -13,6 +13,8 @@ pub enum Kind {
     Passing,
     /// Only people can cure it. Asking more often would not help them.
     Refused,
+    /// The bundle has rotted. The intake finds it too and reports its loss.
+    Damaged,
 }
 
 impl Kind {
@@ -20,7 +22,7 @@ impl Kind {
     fn bounds(self) -> (Duration, Duration) {
         match self {
             Self::Passing => (Duration::from_millis(500), Duration::from_secs(10)),
-            Self::Refused => (Duration::from_secs(2), Duration::from_secs(60)),
+            Self::Refused | Self::Damaged => (Duration::from_secs(2), Duration::from_secs(60)),
         }
     }
 }
@@ -75,7 +77,7 @@ mod tests {
 
     #[test]
     fn every_pause_lies_between_the_first_and_the_longest() {
-        for kind in [Kind::Passing, Kind::Refused] {
+        for kind in [Kind::Passing, Kind::Refused, Kind::Damaged] {
             let (first, longest) = kind.bounds();
             for seed in 0..200 {
                 let (mut pace, mut chance) = (Pace::new(), chances(seed));

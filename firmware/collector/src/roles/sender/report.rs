@@ -89,7 +89,7 @@ impl<'a> Report<'a> {
                 .log(&format!("{name} is not delivered: {reason}"));
         }
         let mut told = before.and_then(|problem| problem.told);
-        if kind == Kind::Refused && told.as_deref() != Some(reason) {
+        if kind != Kind::Passing && told.as_deref() != Some(reason) {
             let fields = json!({ "bundle": name.to_string(), "reason": reason });
             match self.runtime.audit("upload-refused", fields) {
                 Ok(_) => told = Some(reason.to_owned()),
@@ -135,6 +135,8 @@ impl<'a> Report<'a> {
             status["advice"] = json!(match problem.kind {
                 Kind::Passing => "it is tried again by itself; look at the tunnel if it lasts",
                 Kind::Refused => "ask the data centre; it is tried again by itself every minute",
+                Kind::Damaged =>
+                    "its files are collected again by themselves; if it happens often, the disk is at its end",
             });
         }
         self.runtime.publish(&status);

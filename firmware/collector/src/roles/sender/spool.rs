@@ -2,6 +2,7 @@
 
 use super::queue::Listing;
 use bundle::BundleName;
+use rustix::io::Errno;
 use std::cell::Cell;
 use std::fmt;
 use std::fs::{self, File, Permissions};
@@ -40,6 +41,13 @@ fn fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolFa
         path: path.to_owned(),
         source,
     }
+}
+
+/// A bundle that was read from its first to its last byte.
+pub enum Opened {
+    Whole(Bundle),
+    /// Its bytes are not those that its record says, or cannot be read.
+    Rotten,
 }
 
 pub struct Spool {
@@ -110,11 +118,29 @@ impl Spool {
         }
     }
 
-    /// Opens a bundle, with its name made durable first (invariant 2 of the role).
-    pub fn open(&self, name: &BundleName) -> Result<Bundle, SpoolFault> {
+    /// Opens a bundle, with its name made durable first (invariant 2 of the role), and compares it with its record.
+    pub fn open(&self, name: &BundleName) -> Result<Opened, SpoolFault> {
         sync_folder(&self.bundles)?;
         let path = self.bundles.join(name.to_string());
-        Bundle::open(name.clone(), &path).map_err(fault("read", &path))
+        let bundle = match Bundle::open(name.clone(), &path) {
+            Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
+                return Ok(Opened::Rotten);
+            }
+            bundle => bundle.map_err(fault("read", &path))?,
+        };
+        let read = ::spool::Bundle {
+            size_bytes: bundle.size(),
+            sha256: *bundle.sha256(),
+        };
+        let recorded = match ::spool::recorded(&path) {
+            // a file system without such records has none to compare with
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => None,
+            recorded => recorded.map_err(fault("read the record of", &path))?,
+        };
+        Ok(match recorded {
+            Some(appended) if appended != read => Opened::Rotten,
+            _ => Opened::Whole(bundle),
+        })
     }
 
     fn receipt_path(&self, name: &BundleName) -> PathBuf {
