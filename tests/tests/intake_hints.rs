@@ -62,10 +62,10 @@ impl Told {
         self.lab.meanwhile(move |step| {
             let Some(lab) = lab.upgrade() else { return };
             let is_resting = step == Step::Waiting && lab.shared().report().sources[source].walks > walks;
-            if is_resting && lab.outside.events("sealed").len() >= wait_for
-                && let Some(act) = acts.next() {
-                    wait_for += act.bundles;
-                    (act.act)(&lab);
+            let is_done = lab.outside.events("sealed").len() >= wait_for;
+            if is_resting && is_done && let Some(mut act) = acts.next() {
+                wait_for += act.bundles;
+                (act.act)(&lab);
             }
         });
         self.walkers[source].turn(HOUR).unwrap();
@@ -102,7 +102,7 @@ fn a_hinted_file_is_durable_within_the_quiet_time_and_not_after_the_period() {
         let times = Arc::clone(times);
         move |lab: &Lab| times.lock().unwrap().push(lab.outside.uptime())
     };
-    let (mut first, mut second, mut third, mut end) =
+    let (first, second, third, end) =
         (noted(&times), noted(&times), noted(&times), noted(&times));
     told.turn(
         0,

@@ -813,12 +813,6 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         })
     }
 
-    /// Waits for everything in the queue and looks at it a second time.
-    pub(super) fn ripen_all(&mut self) -> Result<(), IntakeError> {
-        while self.ripen_oldest()? {}
-        Ok(())
-    }
-
     /// Looks a second time at what waits longest, once it is ripe. `false`: nothing waits.
     pub(super) fn ripen_oldest(&mut self) -> Result<bool, IntakeError> {
         let Some(first_look) = self.looks.oldest().map(|place| place.first_look) else {

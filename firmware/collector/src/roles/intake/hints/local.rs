@@ -92,11 +92,16 @@ fn watch(
     let (sender, receiver) = sync_channel(EVENTS);
     let lost = Arc::new(AtomicBool::new(false));
     let losing = Arc::clone(&lost);
-    let tell = move |event: notify::Result<Event>| match event {
-        Ok(event) if !event.need_rescan() && !is_change(event.kind) => {}
-        Ok(event) if !event.need_rescan() && sender.try_send(event).is_ok() => {}
-        // the kernel's queue or ours is full: what waits in ours is worked on after this is set
-        _ => losing.store(true, Ordering::Release),
+    let tell = move |event: notify::Result<Event>| {
+        let is_told = match event {
+            Ok(event) if event.need_rescan() => false,
+            Ok(event) => !is_change(event.kind) || sender.try_send(event).is_ok(),
+            Err(_) => false,
+        };
+        if !is_told {
+            // the kernel's queue or ours is full: what waits in ours is worked on after this is set
+            losing.store(true, Ordering::Release);
+        }
     };
     let config = Config::default().with_follow_symlinks(false);
     let mut watch = Watch {
