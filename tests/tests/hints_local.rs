@@ -100,7 +100,10 @@ impl Box1 {
         let at = |path: &str| folder.path().join(path);
         for (path, content) in [
             ("mnt/share/std/000/desktop.ini", ""),
-            ("mnt/share/tx/2024/TR_20240401000000000_00001.DAT", "#SSMIX,2.00\r"),
+            (
+                "mnt/share/tx/2024/TR_20240401000000000_00001.DAT",
+                "#SSMIX,2.00\r",
+            ),
         ] {
             std::fs::create_dir_all(at(path).parent().unwrap()).unwrap();
             std::fs::write(at(path), content).unwrap();
@@ -138,7 +141,13 @@ impl Box1 {
         )
         .unwrap();
         let catalogue = at("catalogue.sqlite");
-        let intake = Intake::open(world.clone(), settings.clone(), &catalogue, Arc::clone(&shared), sealer);
+        let intake = Intake::open(
+            world.clone(),
+            settings.clone(),
+            &catalogue,
+            Arc::clone(&shared),
+            sealer,
+        );
         let one = Self {
             hints: shared.hints.clone(),
             said,
@@ -152,14 +161,21 @@ impl Box1 {
         }
         let mut walking = Vec::new();
         for mut walker in intake.unwrap().into_walkers() {
-            walking.push(std::thread::spawn(move || loop {
-                walker.turn(HOUR)?;
+            walking.push(std::thread::spawn(move || {
+                loop {
+                    walker.turn(HOUR)?;
+                }
             }));
         }
         // the first bundle holds the transaction storage's file, after which that walker sleeps
         one.await_word("sealed");
         let first = Instant::now();
-        while shared.report().sources.iter().any(|source| source.walks == 0) {
+        while shared
+            .report()
+            .sources
+            .iter()
+            .any(|source| source.walks == 0)
+        {
             assert!(first.elapsed() < LIMIT);
             std::thread::yield_now();
         }

@@ -61,9 +61,13 @@ impl Told {
         let mut wait_for = sealed;
         self.lab.meanwhile(move |step| {
             let Some(lab) = lab.upgrade() else { return };
-            let is_resting = step == Step::Waiting && lab.shared().report().sources[source].walks > walks;
+            let is_resting =
+                step == Step::Waiting && lab.shared().report().sources[source].walks > walks;
             let is_done = lab.outside.events("sealed").len() >= wait_for;
-            if is_resting && is_done && let Some(mut act) = acts.next() {
+            if is_resting
+                && is_done
+                && let Some(mut act) = acts.next()
+            {
                 wait_for += act.bundles;
                 (act.act)(&lab);
             }
@@ -102,8 +106,7 @@ fn a_hinted_file_is_durable_within_the_quiet_time_and_not_after_the_period() {
         let times = Arc::clone(times);
         move |lab: &Lab| times.lock().unwrap().push(lab.outside.uptime())
     };
-    let (first, second, third, end) =
-        (noted(&times), noted(&times), noted(&times), noted(&times));
+    let (first, second, third, end) = (noted(&times), noted(&times), noted(&times), noted(&times));
     told.turn(
         0,
         vec![
@@ -151,8 +154,10 @@ fn a_hinted_file_that_still_grows_is_looked_at_again_and_taken_once_when_it_stan
         let Some(lab) = lab.upgrade() else { return };
         let now = lab.outside.uptime();
         // hinted once; then it grows before each second look
-        let is_first = pieces == 0 && step == Step::Waiting && lab.shared().report().sources[0].walks == 2;
-        let grows = (1..=GROWS).contains(&pieces) && step == Step::Folder && now >= last + QUIET / 2;
+        let is_first =
+            pieces == 0 && step == Step::Waiting && lab.shared().report().sources[0].walks == 2;
+        let grows =
+            (1..=GROWS).contains(&pieces) && step == Step::Folder && now >= last + QUIET / 2;
         if is_first || grows {
             (pieces, last) = (pieces + 1, now);
             let length = CONTENT.len() - (GROWS - (pieces - 1)) as usize;
@@ -166,7 +171,10 @@ fn a_hinted_file_that_still_grows_is_looked_at_again_and_taken_once_when_it_stan
     told.lab.meanwhile(|_| {});
     let report = told.lab.open_identical(&["desktop.ini"], "grown");
     assert_eq!((report.files, report.unchanged), (1, 0), "{report}");
-    assert_eq!(told.lab.shared().hints[0].counts().of(Origin::Unsettled), GROWS);
+    assert_eq!(
+        told.lab.shared().hints[0].counts().of(Origin::Unsettled),
+        GROWS
+    );
 }
 
 #[test]
@@ -175,7 +183,10 @@ fn lying_hints_lead_nowhere_and_are_counted() {
     let outside = told.lab.at("outside");
     std::fs::create_dir_all(outside.join("secret")).unwrap();
     std::fs::write(outside.join("secret/file"), b"never").unwrap();
-    for (link, to) in [("std/out", outside.clone()), ("std/in", told.lab.at("std/0000000001"))] {
+    for (link, to) in [
+        ("std/out", outside.clone()),
+        ("std/in", told.lab.at("std/0000000001")),
+    ] {
         std::os::unix::fs::symlink(to, told.lab.at(link)).unwrap();
     }
     let lies = [
@@ -191,10 +202,15 @@ fn lying_hints_lead_nowhere_and_are_counted() {
     let before = told.sealed();
     told.turn(
         0,
-        vec![act(0, move |lab| lies.iter().for_each(|lie| hint(lab, 0, lie)))],
+        vec![act(0, move |lab| {
+            lies.iter().for_each(|lie| hint(lab, 0, lie))
+        })],
     );
     assert_eq!(told.sealed(), before);
-    assert_eq!(told.lab.shared().hints[0].counts().ignored, lies.len() as u64);
+    assert_eq!(
+        told.lab.shared().hints[0].counts().ignored,
+        lies.len() as u64
+    );
     let (report, _) = told.lab.open();
     assert!(report.is_clean() && report.files == 1, "{report}");
 }
@@ -217,7 +233,10 @@ fn a_flood_of_hints_brings_the_next_walk_forward_which_finds_everything() {
     let begin = told.lab.outside.uptime();
     told.turn(0, vec![]);
     let counts = told.lab.shared().hints[0].counts();
-    assert_eq!((counts.ignored, counts.overflowed), (FOLDERS as u64, 100_000 - FOLDERS as u64));
+    assert_eq!(
+        (counts.ignored, counts.overflowed),
+        (FOLDERS as u64, 100_000 - FOLDERS as u64)
+    );
     assert!(told.lab.outside.uptime() - begin <= HOUR + 2 * QUIET);
     told.lab.open_identical(&["desktop.ini"], "after the flood");
 }
@@ -226,7 +245,10 @@ fn a_flood_of_hints_brings_the_next_walk_forward_which_finds_everything() {
 fn a_word_of_too_many_ends_the_rest_and_an_hour_is_not_waited_for() {
     let mut told = Told::settled(&[]);
     let begin = told.lab.outside.uptime();
-    told.turn(0, vec![act(0, |lab| lab.shared().hints[0].too_many(Origin::Server))]);
+    told.turn(
+        0,
+        vec![act(0, |lab| lab.shared().hints[0].too_many(Origin::Server))],
+    );
     assert!(told.lab.outside.uptime() - begin < HOUR / 10);
 }
 
@@ -304,7 +326,14 @@ fn hints_are_followed_while_a_first_walk_is_under_way() {
     while lab.outside.events("sealed").is_empty() {
         walkers[0].turn(Duration::from_secs(5)).unwrap();
     }
-    assert_eq!(lab.shared().report().sources[0].walks, 0, "the walk is still under way");
+    assert_eq!(
+        lab.shared().report().sources[0].walks,
+        0,
+        "the walk is still under way"
+    );
     let took = lab.outside.uptime() - begin;
-    assert!(took < Duration::from_secs(5) + QUIET + 4 * BRIEF, "{took:?}");
+    assert!(
+        took < Duration::from_secs(5) + QUIET + 4 * BRIEF,
+        "{took:?}"
+    );
 }

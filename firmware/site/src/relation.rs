@@ -1,10 +1,10 @@
 //! The configuration compared with itself: names that must be unique, names that must exist, addresses that must fit.
 
-use crate::{SourceKind, Window};
 use crate::fault::Collector;
 use crate::section::At;
 use crate::value::Network;
 use crate::written::{Interface, Source, Tunnel, Written};
+use crate::{SourceKind, Window};
 use std::net::Ipv4Addr;
 
 /// Reports every contradiction among values that are right in form.
@@ -238,7 +238,8 @@ fn feeds(faults: &mut Collector<'_>, sources: &[Source]) {
             continue;
         };
         if kind(source).is_some_and(|kind| kind != SourceKind::Transaction) {
-            let message = "key \"feed-of\" has no use here, allowed: only with kind \"ssmix2-transaction\"";
+            let message =
+                "key \"feed-of\" has no use here, allowed: only with kind \"ssmix2-transaction\"";
             faults.fault(&of.span, message.to_owned());
         } else if all_known && !standardized.contains(&of.value.as_str()) {
             let message = format!(

@@ -59,7 +59,12 @@ pub fn wait(folder: impl AsFd, changes: Changes, answer: &mut Answer) -> Result<
     bytes[LENGTH_AT..HEAD].copy_from_slice(&room.to_ne_bytes());
     // SAFETY: the kernel reads the head, whose packed layout was written above, writes at most `data_len` bytes behind it
     // and then `data_len` itself; `bytes` has room for head and `data_len` bytes, and lives over the call.
-    unsafe { ioctl(folder, Updater::<NOTIFY_INFO, [u8; HEAD + DATA]>::new(bytes)) }?;
+    unsafe {
+        ioctl(
+            folder,
+            Updater::<NOTIFY_INFO, [u8; HEAD + DATA]>::new(bytes),
+        )
+    }?;
     let mut length = [0; 4];
     length.copy_from_slice(&bytes[LENGTH_AT..HEAD]);
     let length = usize::try_from(u32::from_ne_bytes(length)).unwrap_or(DATA);

@@ -149,9 +149,8 @@ impl Services {
         let HospitalSettings { user, password, .. } = self.hospital()?;
         run("modprobe", &["cifs"])?;
         fs::create_dir_all(WRITTEN)?;
-        let options = format!(
-            "ip=127.0.0.1,vers=3.1.1,seal,cache=none,username={user},password={password}"
-        );
+        let options =
+            format!("ip=127.0.0.1,vers=3.1.1,seal,cache=none,username={user},password={password}");
         rustix::mount::mount(
             "//127.0.0.1/writer",
             WRITTEN,

@@ -93,7 +93,11 @@ pub fn story(inputs: &Inputs, depth: Depth) -> Result<Outcome, LabError> {
 fn place(order: u32) -> (PathBuf, String) {
     let patient = format!("77{order:08}");
     let name = format!("{patient}_20240401_OMP-01_{order:015}_20240401101500123_01_1");
-    let folder = format!("{ROOT}/{}/{}/{patient}/20240401/OMP-01", &patient[..3], &patient[3..6]);
+    let folder = format!(
+        "{ROOT}/{}/{}/{patient}/20240401/OMP-01",
+        &patient[..3],
+        &patient[3..6]
+    );
     (Path::new(WRITTEN).join(folder).join(&name), name)
 }
 
@@ -107,7 +111,11 @@ fn durable(
     let mut wanted = whole.len() as u64;
     while found.len() < whole.len() {
         let sealed = wait_until_delivered(lab, wanted)?;
-        wanted = sealed.iter().map(|event| event.number("files")).sum::<u64>() + 1;
+        wanted = sealed
+            .iter()
+            .map(|event| event.number("files"))
+            .sum::<u64>()
+            + 1;
         lab.compare()?;
         for event in sealed {
             let bundle = event.text("bundle").to_owned();
@@ -138,7 +146,9 @@ fn wait_until_delivered(lab: &Lab, files: u64) -> Result<Vec<Event>, LabError> {
             _ => return None,
         }
         let count: u64 = sealed.iter().map(|event| event.number("files")).sum();
-        let all = sealed.iter().all(|event| delivered.contains(event.text("bundle")));
+        let all = sealed
+            .iter()
+            .all(|event| delivered.contains(event.text("bundle")));
         (count >= files && all).then_some(())
     })
     .map_err(LabError::Wait)?;

@@ -113,7 +113,7 @@ pub enum Scope {
     Everything,
     /// Folders of recent dates, and the way to them.
     Recent,
-    /// Folders that were hinted, the way to them, and what is new on it.
+    /// Folders that were hinted, the way to them, and what is new in them.
     Hinted,
 }
 
@@ -132,6 +132,8 @@ pub struct Policy {
     window: Option<(u32, u32)>,
     sample: u64,
     pub remember_before_ns: i64,
+    /// No walk has come to its end.
+    first: bool,
     /// Paths, where the scope is that.
     pub hinted: BTreeSet<Vec<u8>>,
 }
@@ -158,6 +160,7 @@ impl Policy {
             window: window(pacing.verify.as_secs(), source.finished, now),
             sample: source.walk % SAMPLE,
             remember_before_ns: settle.saturating_mul(1_000_000_000),
+            first: source.finished.is_none(),
             hinted: BTreeSet::new(),
         }
     }
@@ -194,9 +197,18 @@ impl Policy {
     /// Whether a walk goes into a folder that it has seen in a listing.
     pub fn enters(&self, path: &[u8], known: bool) -> bool {
         match self.scope {
-            Scope::Hinted => !known || self.leads_to_hinted(path),
+            // before a first walk has come to its end everything would be new
+            Scope::Hinted => {
+                self.leads_to_hinted(path) || (!known && !self.first && self.is_below_hinted(path))
+            }
             Scope::Everything | Scope::Recent => self.covers(path),
         }
+    }
+
+    fn is_below_hinted(&self, path: &[u8]) -> bool {
+        let ends = (0..path.len()).filter(|&at| path[at] == b'/');
+        self.hinted.contains(&b""[..])
+            || ends.into_iter().any(|at| self.hinted.contains(&path[..at]))
     }
 
     fn leads_to_hinted(&self, path: &[u8]) -> bool {
@@ -393,6 +405,33 @@ mod tests {
             lied: true,
             ..honest
         }));
+    }
+
+    #[test]
+    fn a_hinted_look_goes_to_what_was_hinted_and_into_what_is_new_there() {
+        let policy = |finished| {
+            let source = source(finished, Honesty::default()).unwrap();
+            let (kind, scope) = (SourceKind::Dpc, Scope::Hinted);
+            let mut policy = Policy::new(&Pacing::eager(), kind, scope, &source, 7);
+            policy.hinted = [b"1/a/x".to_vec(), b"1/a-b".to_vec(), b"3".to_vec()].into();
+            policy
+        };
+        for (path, known, enters, at_first) in [
+            ("1", true, true, true),
+            ("1/a", true, true, true),
+            ("1/a/x", true, true, true),
+            ("1/a/x/old", true, false, false),
+            ("1/a/x/new", false, true, false),
+            ("1/a/x/new/er", false, true, false),
+            ("1/a/y", false, false, false),
+            ("1/a-b", true, true, true),
+            ("2", false, false, false),
+            ("3/new", false, true, false),
+        ] {
+            let path = path.as_bytes();
+            assert_eq!(policy(Some(1)).enters(path, known), enters);
+            assert_eq!(policy(None).enters(path, known), at_first);
+        }
     }
 
     #[test]

@@ -432,7 +432,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             budget: &budget,
             interruption: self
                 .following
-                .interruption(&self.shared.hints[self.source]),
+                .interruption(&self.shared.hints[self.source], self.settings.quiet),
         };
         let threads = self.settings.pacing.threads.min(tasks.len() / 8).max(1);
         if threads == 1 {
@@ -669,7 +669,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 budget: &AtomicUsize::new(0),
                 interruption: self
                     .following
-                    .interruption(&self.shared.hints[self.source]),
+                    .interruption(&self.shared.hints[self.source], self.settings.quiet),
             };
             let verdict = scan.examine(&open, listed, &mut found);
             self.pulse().end();

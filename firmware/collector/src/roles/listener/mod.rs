@@ -57,7 +57,9 @@ pub fn run(runtime: Runtime) -> Result<(), Box<dyn std::error::Error>> {
         for changes in [Changes::Names, Changes::Contents] {
             let (share, sender) = (Arc::clone(share), sender.clone());
             let ask = move || ask_for_ever(&share, changes, &sender);
-            std::thread::Builder::new().name("ask".to_owned()).spawn(ask)?;
+            std::thread::Builder::new()
+                .name("ask".to_owned())
+                .spawn(ask)?;
         }
     }
     let socket = runtime.path(SOCKET);
@@ -132,7 +134,10 @@ impl Share {
 fn shares(plan: &Plan, mounts: &Path) -> Vec<Arc<Share>> {
     let is_smb = |mount: &&site::Mount| matches!(mount.protocol, Protocol::Smb { .. });
     let share = |mount: &site::Mount| {
-        let on_it = plan.sources.iter().filter(|source| source.mount == mount.name);
+        let on_it = plan
+            .sources
+            .iter()
+            .filter(|source| source.mount == mount.name);
         Share {
             mount: mount.name.clone(),
             path: mounts.join(&mount.name),
@@ -186,7 +191,8 @@ fn ask_for_ever(share: &Arc<Share>, changes: Changes, sender: &SyncSender<Heard>
                     state.asked[changes as usize] = Some(device);
                 }
                 let begin = Instant::now();
-                let errno = ask_until_it_breaks(share, &folder, device, changes, &mut answer, sender);
+                let errno =
+                    ask_until_it_breaks(share, &folder, device, changes, &mut answer, sender);
                 share.state().asked[changes as usize] = None;
                 if begin.elapsed() >= STOOD {
                     pause = SHORTEST_PAUSE;
@@ -194,7 +200,9 @@ fn ask_for_ever(share: &Arc<Share>, changes: Changes, sender: &SyncSender<Heard>
                     hear(share, None, sender);
                 }
                 match errno {
-                    Some(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOTTY) => "the server does not tell of changes",
+                    Some(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOTTY) => {
+                        "the server does not tell of changes"
+                    }
                     Some(Errno::ACCESS | Errno::PERM) => "the server may not be asked",
                     _ => LISTENING,
                 }
@@ -242,7 +250,9 @@ fn hear(share: &Arc<Share>, records: Option<Vec<u8>>, sender: &SyncSender<Heard>
 fn mounted(path: &Path) -> Result<(OwnedFd, (u32, u32)), &'static str> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let folder = rustix::fs::open(path, flags, Mode::empty()).map_err(|_| "not mounted")?;
-    let kind = rustix::fs::fstatfs(&folder).map_err(|_| "no answer")?.f_type;
+    let kind = rustix::fs::fstatfs(&folder)
+        .map_err(|_| "no answer")?
+        .f_type;
     #[allow(clippy::useless_conversion)] // the field's width differs by machine
     if !SMB.contains(&(i64::from(kind) & 0xFFFF_FFFF)) {
         return Err("not mounted");
@@ -273,7 +283,9 @@ fn hand_on_for_ever(socket: &Path, receiver: &Receiver<Heard>) {
                 if connection.is_none() {
                     connection = connect(socket).ok();
                 }
-                let is_said = connection.as_mut().is_some_and(|stream| say(stream, &line).is_ok());
+                let is_said = connection
+                    .as_mut()
+                    .is_some_and(|stream| say(stream, &line).is_ok());
                 if !is_said {
                     connection = None;
                 }
@@ -301,10 +313,16 @@ fn sort(heard: &Heard, words: &mut BTreeMap<String, Word>) {
         for path in told.iter().flat_map(|told| &told.paths) {
             let below = match root {
                 b"" => Some(path.as_slice()),
-                root => path.strip_prefix(root).and_then(|rest| rest.strip_prefix(b"/")),
+                root => path
+                    .strip_prefix(root)
+                    .and_then(|rest| rest.strip_prefix(b"/")),
             };
             if let Some(below) = below {
-                words.entry(source.name.clone()).or_default().paths.push(below.to_vec());
+                words
+                    .entry(source.name.clone())
+                    .or_default()
+                    .paths
+                    .push(below.to_vec());
             }
         }
     }
@@ -393,7 +411,11 @@ mod tests {
 
     #[test]
     fn what_is_heard_goes_to_the_source_in_whose_root_it_is() {
-        let share = share(vec![source("a", "std"), source("b", "std2"), source("c", "x/y")]);
+        let share = share(vec![
+            source("a", "std"),
+            source("b", "std2"),
+            source("c", "x/y"),
+        ]);
         let mut words = BTreeMap::new();
         for name in ["std\\000\\f", "std2\\f", "x\\y\\z\\f", "x\\f", "other"] {
             let heard = Heard {
@@ -420,7 +442,9 @@ mod tests {
     #[test]
     fn many_paths_become_several_requests_each_within_the_bound() {
         let word = Word {
-            paths: (0..3000).map(|number| format!("000/{number:0200}").into_bytes()).collect(),
+            paths: (0..3000)
+                .map(|number| format!("000/{number:0200}").into_bytes())
+                .collect(),
             too_many: true,
         };
         let lines = lines("wards", word);
@@ -429,7 +453,10 @@ mod tests {
             .map(|line| serde_json::from_str(line.trim_end()).unwrap())
             .collect();
         assert!(lines.iter().all(|line| line.len() <= LONGEST_LINE) && lines.len() > 10);
-        assert_eq!(read.iter().map(|one| one.changed.len()).sum::<usize>(), 3000);
+        assert_eq!(
+            read.iter().map(|one| one.changed.len()).sum::<usize>(),
+            3000
+        );
         assert_eq!(read.iter().filter(|one| one.too_many).count(), 1);
     }
 
@@ -437,6 +464,9 @@ mod tests {
     fn a_place_without_a_share_is_said_to_be_not_mounted() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(mounted(folder.path()).err(), Some("not mounted"));
-        assert_eq!(mounted(&folder.path().join("missing")).err(), Some("not mounted"));
+        assert_eq!(
+            mounted(&folder.path().join("missing")).err(),
+            Some("not mounted")
+        );
     }
 }

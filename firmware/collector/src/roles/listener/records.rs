@@ -87,7 +87,10 @@ mod tests {
         ]
         .concat();
         let told = read(&bytes);
-        assert_eq!(told.paths, ["ext/患者".as_bytes().to_vec(), b"std/000/a".to_vec()]);
+        assert_eq!(
+            told.paths,
+            ["ext/患者".as_bytes().to_vec(), b"std/000/a".to_vec()]
+        );
         assert!(!told.more);
     }
 
@@ -110,7 +113,13 @@ mod tests {
         }
         let mut lone = record_of("a", true);
         lone[HEAD..HEAD + 2].copy_from_slice(&0xD800_u16.to_le_bytes());
-        assert_eq!(read(&lone), Told { paths: vec![], more: true });
+        assert_eq!(
+            read(&lone),
+            Told {
+                paths: vec![],
+                more: true
+            }
+        );
         let mut long = record_of("a", true);
         long[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(read(&long).more);

@@ -66,7 +66,8 @@ pub fn target(sources: &[Source], feed: usize) -> Option<usize> {
         return only(&|source| source.name == *name);
     }
     let standardized = |source: &Source| source.kind == SourceKind::Standardized;
-    only(&|source| standardized(source) && source.mount == feed.mount).or_else(|| only(&standardized))
+    only(&|source| standardized(source) && source.mount == feed.mount)
+        .or_else(|| only(&standardized))
 }
 
 impl Feed {
@@ -109,12 +110,7 @@ impl Feed {
         news
     }
 
-    fn try_read(
-        &mut self,
-        root: &Root,
-        ask: &impl Fn(),
-        news: &mut News,
-    ) -> Result<(), Trouble> {
+    fn try_read(&mut self, root: &Root, ask: &impl Fn(), news: &mut News) -> Result<(), Trouble> {
         let Some((path, offset)) = self.place.take() else {
             if let Some(path) = self.newest(root, ask)? {
                 let size = size(&open(root, &path)?)?;
@@ -228,11 +224,18 @@ impl Feed {
         }
         if next.is_none() {
             let years = self.all_names(root, ask, b"")?.folders;
-            let mut later: Vec<_> = years.iter().filter(|other| other.as_slice() > year).collect();
+            let mut later: Vec<_> = years
+                .iter()
+                .filter(|other| other.as_slice() > year)
+                .collect();
             later.sort_unstable();
             for year in later {
                 let files = self.all_names(root, ask, year)?.files;
-                next = files.iter().filter(|name| is_log(name)).min().map(|name| join(year, name));
+                next = files
+                    .iter()
+                    .filter(|name| is_log(name))
+                    .min()
+                    .map(|name| join(year, name));
                 if next.is_some() {
                     break;
                 }
@@ -296,12 +299,7 @@ fn open(root: &Root, path: &[u8]) -> Result<OwnedFd, Trouble> {
     let folder = root.folder(folder)?;
     let flags =
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(
-        &folder,
-        name,
-        flags,
-        Mode::empty(),
-    )?)
+    Ok(rustix::fs::openat(&folder, name, flags, Mode::empty())?)
 }
 
 fn size(file: &OwnedFd) -> Result<u64, Trouble> {
@@ -320,7 +318,9 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     fn line(patient: &str) -> String {
-        format!("#SSMIX,2.00,1319999999,{patient},20240401,OMP-01,000000011000185,INS,01,20240401101500123\r")
+        format!(
+            "#SSMIX,2.00,1319999999,{patient},20240401,OMP-01,000000011000185,INS,01,20240401101500123\r"
+        )
     }
 
     struct Hospital {
@@ -341,16 +341,24 @@ mod tests {
         fn append(&self, name: &str, text: &str) {
             let path = self.folder.path().join("share/tx").join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let file = std::fs::File::options().append(true).create(true).open(path);
+            let file = std::fs::File::options()
+                .append(true)
+                .create(true)
+                .open(path);
             file.unwrap().write_all(text.as_bytes()).unwrap();
         }
 
         fn read(&mut self) -> Vec<String> {
             let rule = MountRule::AnyFolder;
-            let root = Root::open(self.folder.path(), rule, "share", Path::new("tx")).ok().unwrap();
+            let root = Root::open(self.folder.path(), rule, "share", Path::new("tx"))
+                .ok()
+                .unwrap();
             let news = self.feed.read(&root, || {});
             let patient = |folder: &[u8]| String::from_utf8_lossy(&folder[8..18]).into_owned();
-            news.folders.iter().map(|(_, folder)| patient(folder)).collect()
+            news.folders
+                .iter()
+                .map(|(_, folder)| patient(folder))
+                .collect()
         }
     }
 
@@ -363,7 +371,10 @@ mod tests {
         let mut hospital = Hospital::new();
         hospital.append(FIRST, &line("0000000001"));
         assert!(hospital.read().is_empty());
-        hospital.append(FIRST, &(line("0000000002") + "MSH|text\r" + &line("0000000003")));
+        hospital.append(
+            FIRST,
+            &(line("0000000002") + "MSH|text\r" + &line("0000000003")),
+        );
         assert_eq!(hospital.read(), ["0000000002", "0000000003"]);
         assert!(hospital.read().is_empty());
     }
@@ -409,10 +420,14 @@ mod tests {
         let mut hospital = Hospital::new();
         hospital.append(FIRST, "");
         hospital.read();
-        let text: String = (0..60_000).map(|number| line(&format!("{number:010}"))).collect();
+        let text: String = (0..60_000)
+            .map(|number| line(&format!("{number:010}")))
+            .collect();
         hospital.append(FIRST, &text);
         let rule = MountRule::AnyFolder;
-        let root = Root::open(hospital.folder.path(), rule, "share", Path::new("tx")).ok().unwrap();
+        let root = Root::open(hospital.folder.path(), rule, "share", Path::new("tx"))
+            .ok()
+            .unwrap();
         let mut polls = 0;
         loop {
             let news = hospital.feed.read(&root, || {});

@@ -5,7 +5,7 @@
 //! 1. A hinted look is a walk over few folders, by the same code, with the same quiet time and the same budget of questions.
 //!    It concludes nothing about what is missing.
 //! 2. A hinted folder is reached from the nearest one that is known and carries no flag: only there can a renamed content
-//!    folder be told from a new one. On the way down it enters what was hinted and what is new.
+//!    folder be told from a new one. Then it goes down to what was hinted, and into what is new there.
 //! 3. Hints take at most half of a walker's time from its walk.
 //! 4. What a hinted look found waits in a queue of its own, so that it does not stand behind a first scan.
 
@@ -51,16 +51,19 @@ pub struct Following {
     feed: Option<Feed>,
 }
 
-/// Says when a walk's scan shall hand back the rest of its parts, because a hint waits.
+/// Says when a walk's scan shall hand back the rest of its parts, because a hint waits, or what one led to.
 #[derive(Clone, Copy)]
 pub struct Interruption<'a> {
     hints: Option<&'a Hints>,
     not_before: Duration,
+    moment: Option<Duration>,
 }
 
 impl Interruption<'_> {
     pub fn is_due(&self, world: &impl World) -> bool {
-        self.hints.is_some_and(|hints| !hints.is_empty()) && world.uptime() >= self.not_before
+        let is_hinted = || self.hints.is_some_and(|hints| !hints.is_empty());
+        let now = world.uptime();
+        self.moment.is_some_and(|moment| now >= moment) || (now >= self.not_before && is_hinted())
     }
 }
 
@@ -73,11 +76,22 @@ impl Following {
     }
 
     /// What lets a scan break off for hints. A hinted one does not.
-    pub fn interruption<'a>(&self, hints: &'a Hints) -> Interruption<'a> {
+    pub fn interruption<'a>(&self, hints: &'a Hints, quiet: Duration) -> Interruption<'a> {
         Interruption {
             hints: (!self.looking).then_some(hints),
             not_before: self.not_before,
+            moment: self.moment(quiet).filter(|_| !self.looking),
         }
+    }
+
+    /// Uptime at which something is to be done for hints that came before.
+    fn moment(&self, quiet: Duration) -> Option<Duration> {
+        let moments = [
+            self.looks.oldest().map(|place| place.first_look + quiet),
+            self.gathered.map(|since| since + GATHER),
+            self.feed.as_ref().map(Feed::next),
+        ];
+        moments.into_iter().flatten().min()
     }
 
     /// A file was not yet as it will stay: if a hint led to it, it is looked at once more before the next walk.
@@ -156,20 +170,11 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         self.world.step(Step::Waiting)?;
         let following = &self.following;
         let pending = !self.hints().is_empty();
-        let ripe = following
-            .looks
-            .oldest()
-            .map(|place| place.first_look + self.settings.quiet);
         let moments = [
-            Some(until),
-            ripe,
-            following.gathered.map(|since| since + GATHER),
-            following.feed.as_ref().map(Feed::next),
+            following.moment(self.settings.quiet),
             pending.then_some(following.not_before),
         ];
-        let Some(next) = moments.into_iter().flatten().min() else {
-            return Ok(());
-        };
+        let next = moments.into_iter().flatten().fold(until, Duration::min);
         let left = next.saturating_sub(self.world.uptime());
         if left.is_zero() {
             return Ok(());

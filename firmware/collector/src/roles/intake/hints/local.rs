@@ -194,8 +194,14 @@ impl Watch<'_> {
             }
             let room = self.most + 1 - folders.len().min(self.most);
             let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-            let is_folder = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|of| of.is_dir());
-            folders.extend(entries.filter(is_folder).map(|entry| entry.path()).take(room));
+            let is_folder =
+                |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|of| of.is_dir());
+            folders.extend(
+                entries
+                    .filter(is_folder)
+                    .map(|entry| entry.path())
+                    .take(room),
+            );
         }
     }
 }
@@ -214,7 +220,8 @@ fn takes_a_name(kind: EventKind) -> bool {
 fn makes_a_name(kind: EventKind) -> bool {
     matches!(
         kind,
-        EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Any))
+        EventKind::Create(_)
+            | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Any))
     )
 }
 
@@ -231,9 +238,17 @@ mod tests {
 
     #[test]
     fn reading_is_no_change() {
-        assert!(!is_change(EventKind::Access(AccessKind::Open(AccessMode::Any))));
-        assert!(!is_change(EventKind::Access(AccessKind::Close(AccessMode::Read))));
-        assert!(is_change(EventKind::Access(AccessKind::Close(AccessMode::Write))));
-        assert!(is_change(EventKind::Create(notify::event::CreateKind::File)));
+        assert!(!is_change(EventKind::Access(AccessKind::Open(
+            AccessMode::Any
+        ))));
+        assert!(!is_change(EventKind::Access(AccessKind::Close(
+            AccessMode::Read
+        ))));
+        assert!(is_change(EventKind::Access(AccessKind::Close(
+            AccessMode::Write
+        ))));
+        assert!(is_change(EventKind::Create(
+            notify::event::CreateKind::File
+        )));
     }
 }

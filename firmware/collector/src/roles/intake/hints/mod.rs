@@ -119,7 +119,8 @@ impl Hints {
         if state.waiting.folders.contains(path) {
             return;
         }
-        if state.bytes + path.len() > BYTES || state.waiting.folders.insert(path.to_vec()).is_err() {
+        if state.bytes + path.len() > BYTES || state.waiting.folders.insert(path.to_vec()).is_err()
+        {
             state.counts.overflowed += 1;
             state.waiting.too_many = true;
         } else {
@@ -232,7 +233,10 @@ mod tests {
         assert!(hints.state().bytes <= BYTES);
         let waiting = hints.take();
         assert!(waiting.folders.len() <= FOLDERS && waiting.too_many);
-        assert_eq!(hints.counts().overflowed, 101_000 - waiting.folders.len() as u64);
+        assert_eq!(
+            hints.counts().overflowed,
+            101_000 - waiting.folders.len() as u64
+        );
         // there is room again
         hints.folder(Origin::Local, b"later");
         assert!(!hints.take().too_many);

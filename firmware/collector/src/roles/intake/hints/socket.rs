@@ -74,7 +74,9 @@ fn answer(request: &Request, listener: u32, sources: &[(String, Arc<Hints>)]) ->
         return refusal(&format!("uid {} gives no hints", request.uid));
     }
     let Ok(changed) = serde_json::from_str::<Changed>(&request.line) else {
-        return refusal("this is no request; it takes exactly the fields source, changed and too_many");
+        return refusal(
+            "this is no request; it takes exactly the fields source, changed and too_many",
+        );
     };
     let Some((_, hints)) = sources.iter().find(|(name, _)| *name == changed.source) else {
         return refusal("there is no such source");
