@@ -5,7 +5,7 @@
 //! one was a day ago, so that a thirtieth of the files falls to its rolling look.
 
 use std::error::Error;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +13,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::native::{self, Taken, Workplace};
+use super::store;
 use crate::cache::Cache;
 use crate::peers::Peers;
 use crate::step;
@@ -166,21 +167,13 @@ impl Ground {
     }
 
     /// Runs a script of stock tools under the same account as ours.
-    pub fn script(&self, name: &str, script: &str, variables: &[(&str, &OsStr)]) -> Result<Taken> {
-        let mut text = OsString::from("set -e -o pipefail\n");
-        let peers = self.peers.program("");
-        let keys = self.join("keys");
-        let own: [(&str, &OsStr); 2] = [("PEERS", peers.as_ref()), ("KEYS", keys.as_ref())];
-        for (name, value) in own.iter().chain(variables) {
-            let value = value.to_str().ok_or("the checkout's path is not UTF-8")?;
-            text.push(format!(
-                "export {name}='{}'\n",
-                value.replace('\'', r"'\''")
-            ));
-        }
-        text.push(script);
-        let log = self.join(&format!("{name}.log"));
-        native::timed(&self.peers, &log, "bash", &["-c".as_ref(), &text])
+    pub fn script(&self, name: &str, text: &str, variables: &[(&str, &OsStr)]) -> Result<Taken> {
+        store::script(&self.peers, &self.join(""), name, text, variables)
+    }
+
+    /// Seals the store by stock tools.
+    pub fn stock_seal(&self, store: &Path, out: &Path, files: u64) -> Result<Taken> {
+        store::stock_seal(&self.peers, &self.join(""), store, out, files)
     }
 }
 

@@ -5,33 +5,18 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::finding::{Ground, RUNS, size, walls};
+use super::store::STOCK_SEAL_NAME;
 use super::{Aim, Better, Comparison, Figure, Side};
 use crate::cache::Cache;
 use crate::step;
 
 const FILES: u64 = 2_000_000;
 
-/// The stock way of `seal-small`: digests on all cores, a signed list, one pipe cut into pieces that are sealed alone.
-const STOCK: &str = r#"
-rm -rf "$OUT"; mkdir "$OUT"; cd "$STORE"
-"$PEERS/find" . -type f -print0 > "$OUT/list"
-"$PEERS/xargs" -0 -n 12500 -s 2000000 -P "$(nproc)" sh -c '"$PEERS/sha256sum" "$@" > "$OUT/digests.$$"' sh < "$OUT/list"
-cat "$OUT"/digests.* > "$OUT/manifest"
-"$PEERS/openssl" cms -sign -binary -noattr -md sha256 -outform DER -signer "$KEYS/sealing-box.pem" \
-    -inkey "$KEYS/sealing-box.key" -in "$OUT/manifest" -out "$OUT/manifest.p7s"
-SHELL=/bin/bash "$PEERS/tar" -cf - -C "$OUT" manifest manifest.p7s -C "$STORE" --null --no-recursion --verbatim-files-from -T "$OUT/list" |
-    SHELL=/bin/bash "$PEERS/split" -b 64M --filter='set -e -o pipefail; "$PEERS/zstd" -q -1 -T0 -c |
-        "$PEERS/openssl" cms -encrypt -binary -stream -aes-256-gcm -outform DER -recip "$KEYS/recipient.pem" \
-        -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha256 -out "$FILE.cms"' - "$OUT/bundle-"
-sync "$OUT"/*.cms "$OUT"
-"#;
-
 pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
     let files = size(FILES)?;
     let ground = Ground::new(cache, "first-scan")?;
     let store = ground.store(files)?;
     let (state, out) = (ground.join("state"), ground.join("stock"));
-    let variables = [("STORE", store.as_os_str()), ("OUT", out.as_os_str())];
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for run in 0..=RUNS {
         step::say("bench", &format!("run {run} of {RUNS}"));
@@ -41,7 +26,7 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
         if known + 64 < files {
             return Err(format!("{known} of {files} files were collected").into());
         }
-        let stock = ground.script("stock", STOCK, &variables)?;
+        let stock = ground.stock_seal(&store, &out, files)?;
         if run > 0 {
             ours.push(taken);
             theirs.push(stock);
@@ -61,10 +46,15 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
         peer: Some(Side {
             unit: "s",
             samples: walls(&theirs),
-            command: "find | sha256sum (all cores); cms -sign; tar | zstd -1 -T0 | openssl cms, cut at 64 MiB; sync".to_owned(),
+            command: STOCK_SEAL_NAME.to_owned(),
         }),
         notes: vec![
-            format!("{files} files; at most {:.0} MiB resident", ours.iter().map(|taken| taken.resident_mib).fold(0.0, f64::max)),
+            format!(
+                "{files} files; at most {:.0} MiB resident",
+                ours.iter()
+                    .map(|taken| taken.resident_mib)
+                    .fold(0.0, f64::max)
+            ),
             restarted,
         ],
     };

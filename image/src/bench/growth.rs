@@ -88,7 +88,8 @@ fn plot(points: &[Point]) -> String {
          <path d=\"M60 40V300H600\" fill=\"none\" stroke=\"black\"/>\n",
     );
     let x = |point: &Point| 60.0 + 520.0 * point.files as f64 / files;
-    let curves: [(&str, fn(&Point) -> f64, f64, &str); 2] = [
+    type Number = fn(&Point) -> f64;
+    let curves: [(&str, Number, f64, &str); 2] = [
         ("#1f4e9c", |point| point.seconds, seconds, "s"),
         ("#b02a2a", |point| point.resident_mib, memory * 2.0, "MiB"),
     ];

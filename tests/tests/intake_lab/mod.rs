@@ -17,7 +17,7 @@ use spool::simulated::Simulated;
 use spool::{Acknowledgement, Digest, Disk, Spool, digest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 pub const BOX: &str = "box-1";
@@ -74,6 +74,22 @@ struct State {
     cut_on: Option<Step>,
     /// Bundles that have rotted: the sender sees that by their records.
     rotten: BTreeSet<String>,
+    /// Threads that live at the same time, and until when those that pause do so; see [`Outside::together`].
+    threads: usize,
+    pausing: Vec<Duration>,
+}
+
+impl State {
+    /// When all threads pause, time goes on to the end of the shortest pause.
+    fn jump(&mut self, woken: &Condvar) {
+        if let Some(next) = self.pausing.iter().min().copied()
+            && self.pausing.len() == self.threads
+        {
+            self.uptime = self.uptime.max(next);
+            self.pausing.retain(|end| *end > next);
+            woken.notify_all();
+        }
+    }
 }
 
 /// Whether the sender's receipts come at once.
@@ -96,6 +112,18 @@ pub struct Outside {
     state: Arc<Mutex<State>>,
     disk: Arc<Mutex<Simulated>>,
     shared: Arc<Mutex<Option<Arc<Shared<Simulated>>>>>,
+    woken: Arc<Condvar>,
+}
+
+/// A thread that pauses together with others; see [`Outside::together`].
+pub struct Pausing(Outside);
+
+impl Drop for Pausing {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock().unwrap();
+        state.threads -= 1;
+        state.jump(&self.0.woken);
+    }
 }
 
 struct Proof {
@@ -166,6 +194,12 @@ impl Outside {
         self.state.lock().unwrap().trail.clone()
     }
 
+    /// From now on so many threads live in one time, which stands while any of them is at work. Each holds its part.
+    pub fn together(&self, threads: usize) -> Vec<Pausing> {
+        self.state.lock().unwrap().threads = threads;
+        (0..threads).map(|_| Pausing(self.clone())).collect()
+    }
+
     /// Sets the box's clock, in Unix seconds.
     pub fn set_clock(&self, clock: u64) {
         self.state.lock().unwrap().clock = Some(clock);
@@ -191,7 +225,16 @@ impl World for Outside {
 
     fn pause(&self, duration: Duration) {
         let mut state = self.state.lock().unwrap();
-        state.uptime += duration;
+        let end = state.uptime + duration;
+        if state.threads == 0 {
+            state.uptime = end;
+        } else {
+            state.pausing.push(end);
+            state.jump(&self.woken);
+            while state.uptime < end {
+                state = self.woken.wait(state).unwrap();
+            }
+        }
         if let Some((pauses, bytes)) = &mut state.free_after_pauses {
             *pauses -= 1;
             if *pauses == 0 {
@@ -270,11 +313,14 @@ impl Lab {
             epoch: None,
             cut_on: None,
             rotten: BTreeSet::new(),
+            threads: 0,
+            pausing: Vec::new(),
         };
         let outside = Outside {
             state: Arc::new(Mutex::new(state)),
             disk: Arc::new(Mutex::new(Simulated::new())),
             shared: Arc::new(Mutex::new(None)),
+            woken: Arc::default(),
         };
         Self {
             folder,

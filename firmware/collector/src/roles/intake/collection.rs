@@ -1,4 +1,4 @@
-//! Who shares what: one walker a source, and the core that they all feed. A walker asks its share and waits for it; the
+//! Who shares what: one walker a source, the core that they all feed, and a keeper that seals in time. A walker asks its share and waits for it; the
 //! core holds the catalogue and the bundle in the making, and is locked for short, and never while a share is asked.
 
 use super::error::IntakeError;
@@ -34,8 +34,10 @@ pub struct Settings {
 /// How many times the quiet time an empty file, or a receipt file without its last record, is waited for.
 pub const PATIENCE_FACTOR: u32 = 5;
 
-/// A draft is sealed at the latest this long after its first entry, however slow the walk is.
-const LINGER: Duration = Duration::from_secs(60);
+/// A draft is sealed at the latest this long after its first entry, however slow the walks are; where the configured period
+/// is shorter, after that period. Sooner only when it is full: all sources share it, and one that has little to say must
+/// not seal what another has just begun.
+pub(super) const LINGER: Duration = Duration::from_secs(60);
 
 /// What the walking threads and the main thread share.
 pub struct Shared<D> {
@@ -132,12 +134,27 @@ pub struct Core<D, S> {
     pub(super) batch: Batch,
     /// How many times changes of a damaged bundle were taken back.
     pub(super) taken_back: u64,
+    /// How many bundles were in the making before this one; all of them are durable.
+    pub(super) sealed: u64,
+    /// See [`LINGER`].
+    pub(super) linger: Duration,
 }
 
 impl<D: Disk, S: Signer> Core<D, S> {
-    /// Whether this path is in the bundle in the making.
-    pub(super) fn holds(&self, root: Directory, path: &[u8]) -> bool {
-        self.batch.taken.contains(&key(root, path))
+    /// Whether this path is in the bundle in the making. If so, a walk that has found it at this place has to go on there
+    /// if this bundle is lost.
+    pub(super) fn holds(
+        &mut self,
+        source: usize,
+        root: Directory,
+        path: &[u8],
+        place: Option<&[u8]>,
+    ) -> bool {
+        let holds = self.batch.taken.contains(&key(root, path));
+        if let Some(place) = place.filter(|_| holds) {
+            self.batch.firsts[source].get_or_insert_with(|| place.to_vec());
+        }
+        holds
     }
 
     /// Takes an entry into the bundle in the making; seals first where that is full or old. `place` is where the walk
@@ -150,14 +167,11 @@ impl<D: Disk, S: Signer> Core<D, S> {
         place: Option<&[u8]>,
         as_of: u64,
     ) -> Result<Pushed, IntakeError> {
-        let (key, part) = (
-            key(change.root, &change.path),
-            matches!(change.action, catalogue::Action::Part { .. }),
-        );
+        let part = matches!(change.action, catalogue::Action::Part { .. });
         if self.taken_back != as_of {
             return Ok(Pushed::Stale);
         }
-        if self.batch.taken.contains(&key) {
+        if self.holds(entry.source, change.root, &change.path, place) {
             return Ok(Pushed::Twice);
         }
         self.seal_if_old(world)?;
@@ -173,17 +187,22 @@ impl<D: Disk, S: Signer> Core<D, S> {
             self.batch.firsts[entry.source].get_or_insert_with(|| place.to_vec());
         }
         self.batch.since.get_or_insert(world.uptime());
-        self.batch.changes.push(change);
         if !part {
-            self.batch.taken.insert(key);
+            self.batch.taken.insert(key(change.root, &change.path));
         }
+        self.batch.changes.push(change);
         Ok(Pushed::Taken)
+    }
+
+    /// Time until the bundle in the making is to be sealed; `None`: nothing is in it.
+    pub(super) fn left(&self, world: &impl World) -> Option<Duration> {
+        let age = world.uptime().saturating_sub(self.batch.since?);
+        Some(self.linger.saturating_sub(age))
     }
 
     /// Seals a bundle that has been in the making for long.
     pub(super) fn seal_if_old(&mut self, world: &impl World) -> Result<(), IntakeError> {
-        let old = |since| world.uptime().saturating_sub(since) > LINGER;
-        if self.batch.since.is_some_and(old) {
+        if self.left(world) == Some(Duration::ZERO) {
             self.seal(world)?;
         }
         Ok(())
@@ -194,6 +213,20 @@ fn key(root: Directory, path: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     (root, path).hash(&mut hasher);
     hasher.finish()
+}
+
+/// Seals what has become old while walkers wait: for a share that hangs or is not asked often, for the quiet time, for the
+/// next turn.
+pub struct Keeper<W, D, S> {
+    core: Arc<Mutex<Core<D, S>>>,
+    world: W,
+}
+
+impl<W: World, D: Disk, S: Signer> Keeper<W, D, S> {
+    /// To be called again and again, by a thread of its own: sealing waits for room and for the keyholder.
+    pub fn beat(&self) -> Result<(), IntakeError> {
+        lock(&self.core).seal_if_old(&self.world)
+    }
 }
 
 /// All walkers.
@@ -229,6 +262,8 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Intake<W, D, S> {
             sources: settings.sources.clone(),
             roots: known.iter().map(|source| source.root).collect(),
             taken_back: 0,
+            sealed: 0,
+            linger: LINGER,
         }));
         let settings = Arc::new(settings);
         let walkers = known
@@ -252,6 +287,13 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Intake<W, D, S> {
         })
     }
 
+    pub fn keeper(&self) -> Keeper<W, D, S> {
+        Keeper {
+            core: Arc::clone(&self.core),
+            world: self.world.clone(),
+        }
+    }
+
     /// One walker a source, each for a thread of its own.
     pub fn into_walkers(self) -> Vec<Walker<W, D, S>> {
         self.walkers
@@ -265,14 +307,15 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Intake<W, D, S> {
             courses.push(walker.walk()?);
         }
         for walker in &mut self.walkers {
-            walker.settle()?;
+            walker.ripen_all()?;
         }
         lock(&self.core).seal(&self.world)?;
         for (walker, course) in self.walkers.iter_mut().zip(courses) {
             walker.finish(course)?;
         }
-        lock(&self.core).report_losses(&self.world)?;
-        Ok(())
+        let mut core = lock(&self.core);
+        core.seal(&self.world)?;
+        core.report_losses(&self.world)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! One walking thread a source ([`walk`]) does everything that may wait for its share, so that one that hangs holds up
 //! no other; a second one helps it with listings ([`scan`]). What they find goes into one catalogue and one bundle in the
-//! making ([`collection`]). [`hints`] say where to look first. The main thread gives signs of life, erases bundles against receipts ([`receipts`]),
+//! making ([`collection`]), which a thread of its own seals in time. [`hints`] say where to look first. The main thread gives
+//! signs of life, erases bundles against receipts ([`receipts`]),
 //! publishes the status, and notices a share that no longer answers; it never touches a share.
 //!
 //! Invariants
@@ -18,6 +19,7 @@
 //! Of the share it trusts nothing: names are bytes, links are not followed, paths do not leave the root ([`share`]).
 
 pub mod collection;
+mod course;
 pub mod decide;
 pub mod error;
 pub mod heal;
@@ -27,10 +29,12 @@ mod losses;
 pub mod pacing;
 pub mod receipts;
 pub mod report;
+mod ripening;
 pub mod scan;
 mod sealing;
 pub mod share;
 mod take;
+mod visit;
 pub mod walk;
 pub mod world;
 
@@ -60,7 +64,7 @@ const RESERVE_BYTES: u64 = 64 << 20;
 /// A share that has not answered one question for this long is reported as missing.
 const NO_ANSWER: Duration = Duration::from_secs(120);
 
-/// Between two looks of the main thread at receipts and status.
+/// Between two looks of the main thread at receipts and status, and of the sealing one at the bundle in the making.
 const BEAT: Duration = Duration::from_millis(500);
 
 /// `init` mounts the shares while this role starts: one is missing only when it had this time to appear.
@@ -130,7 +134,18 @@ fn start_walking(
         sealer,
     )?;
     start_hints(world, &settings, shared);
-    let mut threads = Vec::new();
+    let (keeper, beats) = (intake.keeper(), world.clone());
+    let mut threads =
+        vec![
+            std::thread::Builder::new()
+                .name("seal".to_owned())
+                .spawn(move || {
+                    loop {
+                        keeper.beat()?;
+                        beats.pause(BEAT);
+                    }
+                })?,
+        ];
     for (mut walker, source) in intake.into_walkers().into_iter().zip(&settings.sources) {
         let (world, settings, source) = (world.clone(), settings.clone(), source.clone());
         let thread = std::thread::Builder::new()

@@ -111,7 +111,9 @@ impl<D: Disk, S: Signer> Core<D, S> {
         }
         let fresh = Batch::new(&self.sources)?;
         let batch = std::mem::replace(&mut self.batch, fresh);
-        self.seal_batch(world, batch)
+        self.seal_batch(world, batch)?;
+        self.sealed += 1;
+        Ok(())
     }
 
     /// Seals and commits a batch that is not empty.

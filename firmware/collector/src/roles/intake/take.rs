@@ -12,12 +12,12 @@ use super::share::{self, OpenFile, ReadFault, Root, Trouble};
 use super::walk::Walker;
 use super::world::{Step, World};
 use bundle::{Body, Entry, Event, Hasher, PART_LIMIT_BYTES, Part, Signer, VersionId};
-use catalogue::{Action, Change, Directory, Seen, Subtree};
+use catalogue::{Action, Change, Depth, Directory, Seen, Standing, Subtree};
 use site::SourceKind;
 use spool::Disk;
 use std::os::fd::OwnedFd;
 
-/// Removals in one bundle. The share is looked at again after each such number, before they are sealed.
+/// Removals concluded together. The share is looked at again after each such number, before they go into a bundle.
 const REMOVALS: usize = 256;
 
 /// A file on its way into a bundle.
@@ -177,7 +177,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         }
         let source = self.source;
         let path = join(folder_path, &seen.name);
-        if lock(&self.core).holds(self.root, &path) {
+        if lock(&self.core).holds(source, self.root, &path, self.place.as_deref()) {
             return Ok(());
         }
         // only while the share is asked: the lock of the core may wait for room
@@ -409,6 +409,39 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             || ssmix2::claims::receipt_is_whole(tail)
     }
 
+    /// What is known of the folder at a path; `cache` keeps the part that was read last.
+    fn known(
+        &self,
+        path: &[u8],
+        cache: &mut Option<(Directory, usize, Subtree)>,
+    ) -> Result<Subtree, IntakeError> {
+        let core = lock(&self.core);
+        let Standing::Within { directory, length } = core.catalogue.standing(self.root, path)?
+        else {
+            return Ok(core.catalogue.folder(self.root, path)?.unwrap_or_default());
+        };
+        if cache.as_ref().is_none_or(|(known, ..)| *known != directory) {
+            let blob = core.catalogue.blob(directory)?;
+            let part = Subtree::decode(&path[..length], &blob, Depth::Files)
+                .ok_or(catalogue::CatalogueError::Damaged { table: "part" })?;
+            *cache = Some((directory, length, part));
+        }
+        let part = cache
+            .as_ref()
+            .and_then(|(_, length, part)| part.at(&path[*length..]));
+        Ok(part.map_or_else(Subtree::default, |folder| Subtree {
+            files: folder.files.clone(),
+            ..Subtree::default()
+        }))
+    }
+
+    /// Whether a share's trouble ends a walk, for a single folder or file outside one.
+    fn count_trouble(&self, trouble: Trouble) {
+        if trouble == Trouble::Locked {
+            self.shared.report().sources[self.source].unreadable += 1;
+        }
+    }
+
     /// Reports the files that two whole walks in a row have missed, and that are still gone.
     pub(super) fn removals(&mut self, walk: u64) -> Result<(), IntakeError> {
         let (root, source) = (self.root, self.source);
@@ -471,7 +504,6 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                     Err(Left::Intake(error)) => return Err(error),
                 }
             }
-            lock(&self.core).seal(&self.world)?;
         }
     }
 }

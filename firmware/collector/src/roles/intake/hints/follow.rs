@@ -10,12 +10,13 @@
 //! 4. What a hinted look found waits in a queue of its own, so that it does not stand behind a first scan.
 
 use super::super::collection::lock;
+use super::super::course::Broken;
 use super::super::error::IntakeError;
 use super::super::looks::Looks;
 use super::super::pacing::Scope;
 use super::super::scan::Folder;
 use super::super::share::Trouble;
-use super::super::walk::{Broken, Walker};
+use super::super::walk::Walker;
 use super::super::world::{Step, World};
 use super::feed::Feed;
 use super::{Hints, Origin};
@@ -94,6 +95,20 @@ impl Following {
         moments.into_iter().flatten().min()
     }
 
+    /// When to walk again: then, or sooner where so many hints came that only a walk can look at everything.
+    pub fn not_later(&self, began: Duration, until: Duration) -> Duration {
+        if self.soon {
+            until.min(began + SOON)
+        } else {
+            until
+        }
+    }
+
+    /// A walk begins, and finds whatever was hinted.
+    pub fn all_is_walked(&mut self) {
+        self.soon = false;
+    }
+
     /// A file was not yet as it will stay: if a hint led to it, it is looked at once more before the next walk.
     pub fn unsettled(&self, hints: &Hints, folder: &[u8]) {
         if self.looking {
@@ -143,30 +158,8 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         }
     }
 
-    /// Waits for the next turn at this uptime; hints are followed at once. Ends early where so many came that only a walk
-    /// can look at everything.
-    pub(in super::super) fn rest(
-        &mut self,
-        began: Duration,
-        until: Duration,
-    ) -> Result<(), IntakeError> {
-        loop {
-            self.attend()?;
-            let until = if self.following.soon {
-                until.min(began + SOON)
-            } else {
-                until
-            };
-            if self.world.uptime() >= until {
-                self.following.soon = false;
-                return Ok(());
-            }
-            self.doze(until)?;
-        }
-    }
-
     /// Waits for this uptime, or for whatever of hints is to be done before.
-    fn doze(&mut self, until: Duration) -> Result<(), IntakeError> {
+    pub(in super::super) fn doze(&mut self, until: Duration) -> Result<(), IntakeError> {
         self.world.step(Step::Waiting)?;
         let following = &self.following;
         let pending = !self.hints().is_empty();
