@@ -101,9 +101,7 @@ impl Box1 {
         for (path, content) in [
             ("mnt/share/std/000/desktop.ini", ""),
             (
-                "mnt/share/tx/2024/TR_20240401000000000_00001.DAT",
-                "#SSMIX,2.00\r",
-            ),
+                "mnt/share/tx/2024/TR_20240401000000000_00001.DAT", ""),
         ] {
             std::fs::create_dir_all(at(path).parent().unwrap()).unwrap();
             std::fs::write(at(path), content).unwrap();
@@ -167,8 +165,6 @@ impl Box1 {
                 }
             }));
         }
-        // the first bundle holds the transaction storage's file, after which that walker sleeps
-        one.await_word("sealed");
         let first = Instant::now();
         while shared
             .report()

@@ -84,7 +84,8 @@ mod tests {
     fn a_folder_of_another_file_system_refuses() {
         let folder = tempfile::tempdir().unwrap();
         let folder = std::fs::File::open(folder.path()).unwrap();
-        let refused = wait(&folder, Changes::Names, &mut Answer::default());
+        let mut answer = Answer::default();
+        let refused = wait(&folder, Changes::Names, &mut answer);
         assert!(matches!(refused, Err(Errno::NOTTY | Errno::INVAL)));
     }
 }

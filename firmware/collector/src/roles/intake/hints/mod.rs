@@ -227,7 +227,7 @@ mod tests {
             hints.folder(Origin::Local, format!("000/{number}").as_bytes());
         }
         for number in 0..1000 {
-            let long = format!("{number}/{}", ["x".repeat(200); 15].join("/"));
+            let long = format!("{number}/{}", vec!["x".repeat(200); 15].join("/"));
             hints.folder(Origin::Local, long.as_bytes());
         }
         assert!(hints.state().bytes <= BYTES);
@@ -246,7 +246,7 @@ mod tests {
     fn long_paths_fill_the_room_before_many_do() {
         let hints = Hints::default();
         for number in 0..200 {
-            let long = format!("{number}/{}", ["x".repeat(200); 15].join("/"));
+            let long = format!("{number}/{}", vec!["x".repeat(200); 15].join("/"));
             hints.folder(Origin::Local, long.as_bytes());
         }
         assert!(hints.state().bytes <= BYTES);
