@@ -100,8 +100,7 @@ impl Box1 {
         let at = |path: &str| folder.path().join(path);
         for (path, content) in [
             ("mnt/share/std/000/desktop.ini", ""),
-            (
-                "mnt/share/tx/2024/TR_20240401000000000_00001.DAT", ""),
+            ("mnt/share/tx/2024/TR_20240401000000000_00001.DAT", ""),
         ] {
             std::fs::create_dir_all(at(path).parent().unwrap()).unwrap();
             std::fs::write(at(path), content).unwrap();

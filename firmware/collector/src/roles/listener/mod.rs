@@ -280,13 +280,15 @@ fn hand_on_for_ever(socket: &Path, receiver: &Receiver<Heard>) {
         }
         for (source, word) in words {
             for line in lines(&source, word) {
-                if connection.is_none() {
-                    connection = connect(socket).ok();
-                }
-                let is_said = connection
-                    .as_mut()
-                    .is_some_and(|stream| say(stream, &line).is_ok());
-                if !is_said {
+                // a second time where `intake` was started anew in between
+                for _ in 0..2 {
+                    if connection.is_none() {
+                        connection = connect(socket).ok();
+                    }
+                    let say = |stream: &mut UnixStream| say(stream, &line).is_ok();
+                    if connection.as_mut().is_some_and(say) {
+                        break;
+                    }
                     connection = None;
                 }
             }
@@ -374,6 +376,7 @@ fn say(stream: &mut UnixStream, line: &str) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::intake::hints::{Hints, socket};
     use super::*;
     use site::SourceKind;
 
@@ -437,6 +440,24 @@ mod tests {
             &mut words,
         );
         assert!(words.len() == 3 && words.values().all(|word| word.too_many));
+    }
+
+    #[test]
+    fn what_is_heard_arrives_at_the_intake_as_a_hint() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("hints.sock");
+        let hints = [Arc::new(Hints::default())];
+        let share = share(vec![source("wards", "std")]);
+        let own = rustix::process::getuid().as_raw();
+        socket::start(&socket, own, &share.sources, &hints, |_| {});
+        let (sender, receiver) = sync_channel(2);
+        hear(&share, Some(record("std\\000\\file")), &sender);
+        hear(&share, None, &sender);
+        drop(sender);
+        hand_on_for_ever(&socket, &receiver);
+        let waiting = hints[0].take();
+        assert!(waiting.folders.contains(&b"000"[..]) && waiting.too_many);
+        assert_eq!((share.state().answers, share.state().lost), (2, 0));
     }
 
     #[test]
