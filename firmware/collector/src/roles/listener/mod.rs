@@ -457,7 +457,8 @@ mod tests {
         hand_on_for_ever(&socket, &receiver);
         let waiting = hints[0].take();
         assert!(waiting.folders.contains(&b"000"[..]) && waiting.too_many);
-        assert_eq!((share.state().answers, share.state().lost), (2, 0));
+        let state = share.state().clone();
+        assert_eq!((state.answers, state.lost), (2, 0));
     }
 
     #[test]
