@@ -636,26 +636,3 @@ fn a_window_is_two_times_of_the_day_that_differ() {
         );
     }
 }
-
-#[test]
-fn a_feed_tells_about_a_standardized_source_and_only_a_transaction_storage_is_one() {
-    let extended = "kind = \"ssmix2-extended\"";
-    let feed_of = |kind: &str, of: &str| format!("kind = {kind:?}\nfeed-of = {of:?}");
-    changed(
-        extended,
-        &feed_of("ssmix2-extended", "standardized"),
-        &[
-            "site.toml:106:11: key \"feed-of\" has no use here, allowed: only with kind \"ssmix2-transaction\"",
-        ],
-    );
-    changed(
-        extended,
-        &feed_of("ssmix2-transaction", "dpc"),
-        &[
-            "site.toml:106:11: there is no source \"dpc\" of kind \"ssmix2-standardized\", allowed: standardized",
-        ],
-    );
-    let right = feed_of("ssmix2-transaction", "standardized");
-    let (plan, _) = check(&EXAMPLE.replacen(extended, &right, 1), &FILES).unwrap();
-    assert_eq!(plan.sources[1].feed_of.as_deref(), Some("standardized"));
-}
