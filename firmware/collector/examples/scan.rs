@@ -123,6 +123,7 @@ fn open(
             kind: *kind,
             mount: mount.to_owned(),
             path: PathBuf::from(path),
+            feed_of: None,
         })
         .collect();
     let read = |name: &str| std::fs::read(keys.join(name));

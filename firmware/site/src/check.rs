@@ -190,5 +190,6 @@ fn source(written: written::Source) -> Option<Source> {
         kind: written.kind?.value,
         mount: written.mount?.value,
         path: written.path?.value,
+        feed_of: written.feed_of.map(|at| at.value),
     })
 }

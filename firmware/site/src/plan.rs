@@ -173,6 +173,10 @@ pub struct Source {
     pub mount: String,
     /// Path of the root below the mount; empty for the mount itself.
     pub path: PathBuf,
+    /// Of a transaction storage: name of the standardized source about which it tells. `None`: the only one on the same
+    /// mount, or at all.
+    #[serde(default)]
+    pub feed_of: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -96,6 +96,7 @@ pub(crate) struct Source {
     pub(crate) kind: Option<At<SourceKind>>,
     pub(crate) mount: Option<At<String>>,
     pub(crate) path: Option<At<PathBuf>>,
+    pub(crate) feed_of: Option<At<String>>,
 }
 
 const TABLES: &[&str] = &[
@@ -340,7 +341,7 @@ fn sources(faults: &mut Collector<'_>, root: &DeTable<'_>) -> Vec<Source> {
         root,
         "source",
         "[[source]]",
-        &["name", "kind", "mount", "path"],
+        &["name", "kind", "mount", "path", "feed-of"],
         MOST_SOURCES,
     );
     let kinds = "\"ssmix2-standardized\", \"ssmix2-extended\", \"ssmix2-transaction\", \"dpc\" or \"receipt\"";
@@ -356,6 +357,7 @@ fn sources(faults: &mut Collector<'_>, root: &DeTable<'_>) -> Vec<Source> {
         }),
         mount: section.required(faults, "mount", "the name of a [[mount]]", own),
         path: section.required(faults, "path", value::BELOW, value::below),
+        feed_of: section.optional(faults, "feed-of", "the name of a [[source]]", own),
     };
     sections.iter().map(read).collect()
 }

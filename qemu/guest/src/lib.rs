@@ -16,6 +16,8 @@ use std::path::PathBuf;
 pub const PORT: &str = "agent";
 /// The guests put the contents of their settings disk here.
 pub const SETTINGS: &str = "/lab";
+/// The hospital's share as its systems see it: mounted over SMB, for writing. [`Service::Writer`] makes it.
+pub const WRITTEN: &str = "/srv/written";
 /// Longest payload of a message: a sealed bundle has at most 64 MiB, a fetched folder several of them.
 const LONGEST_BYTES: u64 = 2 << 30;
 
@@ -123,6 +125,8 @@ pub struct Home {
 pub enum Service {
     /// The hospital's SMB share.
     Smb,
+    /// A system of the hospital that writes over SMB, as a server's word of changes is for those of its own clients.
+    Writer,
     /// The hospital's NFSv4 export.
     Nfs,
     /// The data centre's NTP server.

@@ -8,6 +8,7 @@ mod delivers;
 mod faulty_configuration;
 mod full_state_disk;
 mod histories;
+mod latency;
 mod mains_cuts;
 mod missing_share;
 mod outside_interface;
@@ -78,6 +79,11 @@ const SCENARIOS: &[Scenario] = &[
         name: "delivers",
         claim: "every file arrives byte for byte, once, and so do changes",
         story: delivers::story,
+    },
+    Scenario {
+        name: "latency",
+        claim: "what is written over SMB is durable long before the next walk, because the server says so",
+        story: latency::story,
     },
     Scenario {
         name: "wrong-peer-certificate",

@@ -9,6 +9,7 @@ pub mod story;
 use bundle::{LocalSigner, NamedEvent, UnverifiedBundle};
 use collector::roles::intake::collection::{Intake, Settings, Shared};
 use collector::roles::intake::error::IntakeError;
+use collector::roles::intake::hints::Origin;
 use collector::roles::intake::pacing::Pacing;
 use collector::roles::intake::receipts::{Rule, process};
 use collector::roles::intake::share::MountRule;
@@ -129,6 +130,7 @@ impl Outside {
                     state.hospital.show(source);
                 }
             }
+            Act::Hint(pick) => self.hint(usize::from(*pick)),
             Act::Receipt(pick) => self.receipt(usize::from(*pick)),
             Act::Wait(seconds) => self.pause(Duration::from_secs((*seconds).into())),
             Act::Restart | Act::Round { .. } => unreachable!("only between rounds"),
@@ -138,6 +140,22 @@ impl Outside {
     fn deed(&self, deed: &Deed) {
         let mut state = self.state();
         state.hospital.behind(|writer| writer.act(deed)).unwrap();
+    }
+
+    /// A hint about a place where something once was written; every seventh is a lie.
+    fn hint(&self, pick: usize) {
+        let Some(shared) = self.shared.lock().unwrap().clone() else {
+            return;
+        };
+        let state = self.state();
+        let marks = state.hospital.writer.truth().marks();
+        let mark = marks.get(pick % marks.len().max(1));
+        match mark.and_then(|mark| oracle::place(&mark.path)) {
+            Some((source, path)) if !pick.is_multiple_of(7) => {
+                shared.hints[source].changed(Origin::Server, &path);
+            }
+            _ => shared.hints[pick % SOURCES.len()].folder(Origin::Server, b"no/such/folder"),
+        }
     }
 
     /// The sender leaves a receipt, and the intake's main thread works through it.
@@ -372,6 +390,7 @@ impl Lab {
                 kind: *kind,
                 mount: "share".to_owned(),
                 path: PathBuf::from(path),
+                feed_of: None,
             })
             .collect();
         let spool = Spool::open(self.outside.disk(), BOX, 0)?;

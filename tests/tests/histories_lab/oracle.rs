@@ -66,7 +66,7 @@ impl Stand {
     }
 }
 
-fn place(path: &[u8]) -> Option<Place> {
+pub fn place(path: &[u8]) -> Option<Place> {
     SOURCES
         .iter()
         .enumerate()

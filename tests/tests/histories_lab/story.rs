@@ -31,6 +31,8 @@ pub enum Act {
     Hospital(Deed),
     Hide(u8, Hiding),
     ShowAll,
+    /// Somebody says that something changed where something once was written, or at a place that never was.
+    Hint(u16),
     /// A receipt for one of the bundles that were sent, in any order.
     Receipt(u8),
     Wait(u16),
@@ -58,6 +60,7 @@ impl fmt::Display for Act {
                 write!(f, "the root of source {source} becomes empty")
             }
             Act::ShowAll => f.write_str("all roots are back"),
+            Act::Hint(pick) => write!(f, "a hint comes (pick {pick})"),
             Act::Receipt(pick) => write!(f, "a receipt comes for a bundle (pick {pick})"),
             Act::Wait(seconds) => write!(f, "{seconds} s pass"),
             Act::Restart => f.write_str("the box is restarted"),
@@ -136,6 +139,7 @@ fn meanwhile() -> impl Strategy<Value = Act> {
         8 => deed().prop_map(Act::Hospital),
         1 => hiding(),
         1 => Just(Act::ShowAll),
+        2 => any::<u16>().prop_map(Act::Hint),
         1 => any::<u8>().prop_map(Act::Receipt),
     ]
 }
@@ -156,6 +160,7 @@ fn act() -> impl Strategy<Value = Act> {
         7 => round(),
         1 => hiding(),
         1 => Just(Act::ShowAll),
+        2 => any::<u16>().prop_map(Act::Hint),
         1 => any::<u8>().prop_map(Act::Receipt),
         1 => (1u16..100).prop_map(Act::Wait),
         1 => Just(Act::Restart),

@@ -416,6 +416,7 @@ impl Lab {
                 kind: *kind,
                 mount: "share".to_owned(),
                 path: PathBuf::from(path),
+                feed_of: None,
             })
             .collect();
         let spool = Spool::open(self.disk(), BOX, 0)?;

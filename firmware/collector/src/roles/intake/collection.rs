@@ -2,6 +2,7 @@
 //! core holds the catalogue and the bundle in the making, and is locked for short, and never while a share is asked.
 
 use super::error::IntakeError;
+use super::hints::Hints;
 use super::pacing::Pacing;
 use super::report::{Pulse, Report, SourceReport, SourceState, Transition};
 use super::share::MountRule;
@@ -45,10 +46,13 @@ pub struct Shared<D> {
     /// By source.
     pub pulses: Vec<Pulse>,
     pub ward: super::heal::Ward,
+    /// By source.
+    pub hints: Vec<Arc<Hints>>,
 }
 
 impl<D> Shared<D> {
     pub fn new(spool: Spool<D>, sources: &[Source]) -> Arc<Self> {
+        let hints = sources.iter().map(|_| Arc::default()).collect();
         let pulses = sources.iter().map(|_| Pulse::default()).collect();
         let ward = super::heal::Ward::new(sources.len());
         let sources = sources
@@ -67,6 +71,7 @@ impl<D> Shared<D> {
             report,
             pulses,
             ward,
+            hints,
         })
     }
 

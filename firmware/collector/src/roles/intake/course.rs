@@ -104,7 +104,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             as_of: lock(&self.core).taken_back,
             checkpoint: self.world.uptime(),
         };
-        if scope == Scope::Recent {
+        if scope != Scope::Everything {
             return Ok(Some(course));
         }
         let mut core = lock(&self.core);

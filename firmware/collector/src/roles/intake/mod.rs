@@ -2,7 +2,8 @@
 //!
 //! One walking thread a source ([`walk`]) does everything that may wait for its share, so that one that hangs holds up
 //! no other; a second one helps it with listings ([`scan`]). What they find goes into one catalogue and one bundle in the
-//! making ([`collection`]), which a thread of its own seals in time. The main thread gives signs of life, erases bundles against receipts ([`receipts`]),
+//! making ([`collection`]), which a thread of its own seals in time. [`hints`] say where to look first. The main thread gives
+//! signs of life, erases bundles against receipts ([`receipts`]),
 //! publishes the status, and notices a share that no longer answers; it never touches a share.
 //!
 //! Invariants
@@ -22,6 +23,7 @@ mod course;
 pub mod decide;
 pub mod error;
 pub mod heal;
+pub mod hints;
 pub mod looks;
 mod losses;
 pub mod pacing;
@@ -131,6 +133,7 @@ fn start_walking(
         Arc::clone(shared),
         sealer,
     )?;
+    start_hints(world, &settings, shared);
     let (keeper, beats) = (intake.keeper(), world.clone());
     let mut threads =
         vec![
@@ -157,6 +160,21 @@ fn start_walking(
         threads.push(thread);
     }
     Ok(threads)
+}
+
+/// Hints come by other threads, none of which is waited for.
+fn start_hints(world: &Surroundings, settings: &Settings, shared: &Shared<Folder>) {
+    hints::local::start(world, settings, &shared.hints);
+    if let Some(listener) = crate::role_table::find("listener") {
+        let log = world.clone();
+        hints::socket::start(
+            &world.runtime.path(hints::socket::SOCKET),
+            listener.uid,
+            &settings.sources,
+            &shared.hints,
+            move |text| log.log(text),
+        );
+    }
 }
 
 fn pacing(configured: &site::Pacing) -> Pacing {
@@ -241,7 +259,10 @@ fn publish(runtime: &Runtime, shared: &Shared<Folder>) {
         let spool = shared.spool();
         (spool.queued().len(), spool.queued_bytes())
     };
-    let status = shared.report().json(bundles, bytes);
+    let mut status = shared.report().json(bundles, bytes);
+    for (source, hints) in shared.hints.iter().enumerate() {
+        status["sources"][source]["hints"] = hints.counts().json();
+    }
     runtime.publish(&status);
 }
 
@@ -276,6 +297,10 @@ impl World for Surroundings {
 
     fn pause(&self, duration: Duration) {
         std::thread::sleep(duration);
+    }
+
+    fn wait(&self, longest: Duration, hints: &hints::Hints) {
+        hints.wait(longest);
     }
 
     fn audit(&self, event: &str, fields: Value) -> Result<(), Stopped> {

@@ -11,6 +11,7 @@
 use super::world::World;
 use catalogue::Honesty;
 use site::SourceKind;
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -112,6 +113,8 @@ pub enum Scope {
     Everything,
     /// Folders of recent dates, and the way to them.
     Recent,
+    /// Folders that were hinted, the way to them, and what is new in them.
+    Hinted,
 }
 
 /// Folders above the dates of a store, at most: facility, two groups, patient.
@@ -129,6 +132,10 @@ pub struct Policy {
     window: Option<(u32, u32)>,
     sample: u64,
     pub remember_before_ns: i64,
+    /// No walk has come to its end.
+    first: bool,
+    /// Paths, where the scope is that.
+    pub hinted: BTreeSet<Vec<u8>>,
 }
 
 impl Policy {
@@ -142,13 +149,19 @@ impl Policy {
         let dated = matches!(kind, SourceKind::Standardized | SourceKind::Extended);
         let settle = i64::try_from(now.saturating_sub(pacing.settle.as_secs())).unwrap_or(i64::MAX);
         Self {
-            scope: if dated { scope } else { Scope::Everything },
+            scope: if dated || scope == Scope::Hinted {
+                scope
+            } else {
+                Scope::Everything
+            },
             eager: !dated || pacing.verify.is_zero(),
             trusted: is_honest(source.honesty),
             recent_from: recent_from(pacing, now),
             window: window(pacing.verify.as_secs(), source.finished, now),
             sample: source.walk % SAMPLE,
             remember_before_ns: settle.saturating_mul(1_000_000_000),
+            first: source.finished.is_none(),
+            hinted: BTreeSet::new(),
         }
     }
 
@@ -160,6 +173,7 @@ impl Policy {
     pub fn is_due(&self, path: &[u8]) -> bool {
         let hash = hash(path);
         self.eager
+            || self.scope == Scope::Hinted
             || (self.scope == Scope::Everything
                 && self.window.is_none_or(|(from, to)| {
                     if from <= to {
@@ -178,6 +192,29 @@ impl Policy {
     /// Whether a path lies in a folder of a recent date.
     pub fn is_recent(&self, path: &[u8]) -> bool {
         is_since(path, &self.recent_from)
+    }
+
+    /// Whether a walk goes into a folder that it has seen in a listing.
+    pub fn enters(&self, path: &[u8], known: bool) -> bool {
+        match self.scope {
+            // before a first walk has come to its end everything would be new
+            Scope::Hinted => {
+                self.leads_to_hinted(path) || (!known && !self.first && self.is_below_hinted(path))
+            }
+            Scope::Everything | Scope::Recent => self.covers(path),
+        }
+    }
+
+    fn is_below_hinted(&self, path: &[u8]) -> bool {
+        let ends = (0..path.len()).filter(|&at| path[at] == b'/');
+        self.hinted.contains(&b""[..])
+            || ends.into_iter().any(|at| self.hinted.contains(&path[..at]))
+    }
+
+    fn leads_to_hinted(&self, path: &[u8]) -> bool {
+        let below = [path, b"/"].concat();
+        let first = self.hinted.range(below.clone()..).next();
+        self.hinted.contains(path) || first.is_some_and(|first| first.starts_with(&below))
     }
 
     /// Whether a folder belongs to the walk's scope.
@@ -368,6 +405,33 @@ mod tests {
             lied: true,
             ..honest
         }));
+    }
+
+    #[test]
+    fn a_hinted_look_goes_to_what_was_hinted_and_into_what_is_new_there() {
+        let policy = |finished| {
+            let source = source(finished, Honesty::default()).unwrap();
+            let (kind, scope) = (SourceKind::Dpc, Scope::Hinted);
+            let mut policy = Policy::new(&Pacing::eager(), kind, scope, &source, 7);
+            policy.hinted = [b"1/a/x".to_vec(), b"1/a-b".to_vec(), b"3".to_vec()].into();
+            policy
+        };
+        for (path, known, enters, at_first) in [
+            ("1", true, true, true),
+            ("1/a", true, true, true),
+            ("1/a/x", true, true, true),
+            ("1/a/x/old", true, false, false),
+            ("1/a/x/new", false, true, false),
+            ("1/a/x/new/er", false, true, false),
+            ("1/a/y", false, false, false),
+            ("1/a-b", true, true, true),
+            ("2", false, false, false),
+            ("3/new", false, true, false),
+        ] {
+            let path = path.as_bytes();
+            assert_eq!(policy(Some(1)).enters(path, known), enters);
+            assert_eq!(policy(None).enters(path, known), at_first);
+        }
     }
 
     #[test]

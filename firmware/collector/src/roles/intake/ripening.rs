@@ -53,6 +53,8 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
 
     /// Lets the next walk ask again for all files in a folder.
     pub(super) fn note_again(&mut self, path: &[u8]) -> Result<(), IntakeError> {
+        self.following
+            .unsettled(&self.shared.hints[self.source], path);
         if self.again.note(path) {
             return Ok(());
         }

@@ -8,6 +8,7 @@
 //! 3. A listing that changed under an unchanged time, asked for anew from the server, is a lie and counted as such.
 
 use super::decide::{Decision, Twin, decide, join, renamed};
+use super::hints::follow::Interruption;
 use super::looks::{Again, FolderLook, Print, print};
 use super::pacing::{Pace, Policy, Scope};
 use super::report::Pulse;
@@ -22,6 +23,7 @@ const FOLDERS: usize = 8192;
 const CANDIDATES: usize = 1 << 16;
 
 /// A folder still to be visited.
+#[derive(Clone)]
 pub struct Folder {
     pub path: Vec<u8>,
     /// The folder that this one was before its flag changed.
@@ -96,6 +98,8 @@ pub struct Scan<'a, W> {
     pub again: &'a Again,
     /// Candidates found by all threads.
     pub budget: &'a AtomicUsize,
+    /// Whether something else comes first.
+    pub interruption: Interruption<'a>,
 }
 
 /// A folder on the way through a part.
@@ -141,6 +145,10 @@ impl Found {
 impl<W: World> Scan<'_, W> {
     pub fn part(&self, task: &Task, buffer: &mut Buffer) -> Found {
         let mut found = Found::default();
+        if self.interruption.is_due(self.world) {
+            found.rest.push(task.folder.clone());
+            return found;
+        }
         match self.try_part(task, buffer, &mut found) {
             Ok(()) => {}
             Err(Left::Trouble(trouble)) => found.fail(trouble),
@@ -186,7 +194,8 @@ impl<W: World> Scan<'_, W> {
         }];
         let mut folders = 0;
         while let Some(visit) = visits.pop() {
-            let full = self.budget.load(Ordering::Relaxed) >= CANDIDATES;
+            let full = self.budget.load(Ordering::Relaxed) >= CANDIDATES
+                || self.interruption.is_due(self.world);
             if folders >= FOLDERS || full || found.broken.is_some() {
                 visits.push(visit);
                 break;
@@ -375,7 +384,8 @@ impl<W: World> Scan<'_, W> {
         }
         for (name, earlier) in verdict.folders {
             let path = join(path, &name);
-            if !self.policy.covers(&path) {
+            let known = visit.known.and_then(|known| known.folder(&name));
+            if !self.policy.enters(&path, known.is_some()) {
                 continue;
             }
             let twin = match (&visit.twin, earlier) {
@@ -391,7 +401,7 @@ impl<W: World> Scan<'_, W> {
                 (None, None) => None,
             };
             visits.push(Visit {
-                known: visit.known.and_then(|known| known.folder(&name)),
+                known,
                 path,
                 twin,
                 after: Vec::new(),

@@ -64,6 +64,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         self.scan(course, tasks)?;
         while self.ripe() {
             self.ripen_oldest()?;
+            self.attend()?;
         }
         lock(&self.core).seal_if_old(&self.world)?;
         if course.policy.scope() == Scope::Everything {
@@ -104,6 +105,9 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             pulse: &self.shared.pulses[self.source],
             again: &self.again,
             budget: &budget,
+            interruption: self
+                .following
+                .interruption(&self.shared.hints[self.source], self.settings.quiet),
         };
         let threads = self.settings.pacing.threads.min(tasks.len() / 8).max(1);
         if threads == 1 {
@@ -262,6 +266,9 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 pulse: &self.shared.pulses[self.source],
                 again: &self.again,
                 budget: &AtomicUsize::new(0),
+                interruption: self
+                    .following
+                    .interruption(&self.shared.hints[self.source], self.settings.quiet),
             };
             let verdict = scan.examine(&open, listed, &mut found);
             self.pulse().end();
@@ -292,7 +299,8 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 .resume
                 .as_ref()
                 .is_some_and(|resume| is_before(&next, resume));
-            if !visited && course.policy.covers(&next) {
+            let known = children.binary_search(&name).is_ok();
+            if !visited && course.policy.enters(&next, known) {
                 course.stack.push(Folder {
                     twin: earlier.map(|earlier| join(path, &earlier)),
                     path: next,

@@ -17,6 +17,8 @@
 use super::collection::{Core, LINGER, Settings, Shared, announce, lock};
 use super::course::{Broken, Course, End};
 use super::error::IntakeError;
+use super::hints::feed::{self, Feed};
+use super::hints::follow::Following;
 use super::looks::{Again, Looks, Patience};
 use super::pacing::{Pace, Scope, within_hours};
 use super::report::SourceState;
@@ -63,6 +65,7 @@ pub struct Walker<W, D, S> {
     course: Option<Course>,
     /// A walk may have been broken off, and has not been looked for yet.
     pub(super) broken_off: bool,
+    pub(super) following: Following,
 }
 
 impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
@@ -92,6 +95,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             names: Buffer::new(),
             pace: Pace::new(settings.pacing.requests_per_second),
             honesty: known.honesty,
+            following: Following::new(feed::target(&settings.sources, source).map(Feed::new)),
             settings,
             course: None,
             broken_off: true,
@@ -108,6 +112,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             core.heal(&self.world)?;
         }
         let mut ending = None;
+        self.following.all_is_walked();
         let hours = self.settings.pacing.hours;
         let old = within_hours(hours, self.world.unix_seconds());
         let first = lock(&self.core)
@@ -123,9 +128,10 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 self.course = self.begin(Scope::Everything)?;
             }
             while let Some(mut course) = self.course.take() {
+                self.attend()?;
                 match self.advance(&mut course) {
                     Ok(true) => {
-                        self.ripen_all()?;
+                        self.settle()?;
                         ending = self.finish_when_durable(course)?;
                     }
                     Ok(false) if self.world.uptime().saturating_sub(begin) < period => {
@@ -144,9 +150,9 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         }
         // a walk under way outside its hours waits with all that it holds
         if self.course.is_none() || !old {
-            self.ripen_all()?;
+            self.settle()?;
             lock(&self.core).report_losses(&self.world)?;
-            self.rest(begin + period, ending)?;
+            self.rest(begin, begin + period, ending)?;
         }
         Ok(())
     }
@@ -163,9 +169,16 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         }
     }
 
-    /// Waits until then, and longer for a walk that is ending; seals meanwhile what has become old.
-    fn rest(&mut self, until: Duration, mut ending: Option<Ending>) -> Result<(), IntakeError> {
+    /// Waits until then, and longer for a walk that is ending; seals meanwhile what has become old, and follows hints.
+    fn rest(
+        &mut self,
+        began: Duration,
+        until: Duration,
+        mut ending: Option<Ending>,
+    ) -> Result<(), IntakeError> {
         loop {
+            self.attend()?;
+            let until = self.following.not_later(began, until);
             let (sealed, left) = {
                 let mut core = lock(&self.core);
                 core.seal_if_old(&self.world)?;
@@ -182,7 +195,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 (true, Some(_), Some(left)) => left,
                 (true, _, _) => return Ok(()),
             };
-            self.world.pause(pause);
+            self.doze(self.world.uptime() + pause)?;
         }
     }
 
@@ -191,6 +204,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             return Ok(());
         };
         loop {
+            self.attend()?;
             match self.advance(&mut course) {
                 Ok(false) => {}
                 Ok(true) => return Ok(()),
@@ -206,6 +220,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             return Ok(None);
         };
         loop {
+            self.attend()?;
             match self.advance(&mut course) {
                 Ok(false) => {}
                 Ok(true) => return Ok(Some(course)),
