@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn part_by_part_gives_the_digests_of_each_part_and_of_all() {
-        let content: Vec<u8> = (0..5000u32).map(|n| (n * 7 >> 3) as u8).collect();
+        let content: Vec<u8> = (0..5000u32).map(|n| ((n * 7) >> 3) as u8).collect();
         let ways = [
             Running::InTurns(Sha256::new()),
             Running::OneByOne(Hasher::default()),
