@@ -2,9 +2,9 @@
 
 mod intake_lab;
 
-use collector::roles::intake::pacing::Pacing;
+use collector::roles::intake::pacing::{Pacing, day, written};
 use collector::roles::intake::world::{Step, World};
-use intake_lab::{Lab, QUIET, Walker1};
+use intake_lab::{Box1, Lab, QUIET, Walker1, now};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +17,12 @@ fn path(patient: u32, order: u32) -> String {
     format!(
         "std/{patient:010}/20200101/OMP-01/{patient:010}_20200101_OMP-01_{order:015}_20200101120000000_01_1"
     )
+}
+
+/// A patient's file of this very day.
+fn today(unix_seconds: u64, order: u32) -> String {
+    let date = String::from_utf8(written(day(unix_seconds)).to_vec()).unwrap();
+    path(1, order).replace("20200101", &date)
 }
 
 fn fill(lab: &Lab) {
@@ -152,4 +158,117 @@ fn a_walk_ends_only_when_what_it_found_is_durable() {
         walkers[0].turn(LINGER + QUIET).unwrap();
     }
     assert_eq!(lab.open_identical(&[], "removed").removed, 1);
+}
+
+/// A patient's document: a folder whose name ends in the condition flag, with its files.
+const DOCUMENT: &str = "ext/000/000/0000001/20240401/DOC-01/0000001_20240401_DOC-01_000000000000001_20240401120000000_01_";
+
+fn document(flag: u32, file: u32) -> String {
+    format!("{DOCUMENT}{flag}/page {file}.xml")
+}
+
+/// At each step of a kind, the bundle in the making becomes old and is sealed, as by the thread that does so.
+fn seal_at(lab: &Lab, intake: &Box1, at: Step) {
+    let (keeper, outside) = (intake.keeper(), lab.outside.clone());
+    lab.meanwhile(move |step| {
+        if step == at {
+            outside.pause(LINGER);
+            keeper.beat().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_file_that_left_with_the_renaming_of_its_document_is_told_once_whenever_bundles_are_sealed() {
+    for at in [Step::Folder, Step::FileRead, Step::Gone, Step::Waiting] {
+        let lab = Lab::new();
+        (0..3).for_each(|file| lab.write(&document(1, file), format!("page {file}").as_bytes()));
+        let intake = lab.boot().unwrap();
+        seal_at(&lab, &intake, at);
+        let mut documents = intake.into_walkers().remove(1);
+        let mut walks = |count| {
+            while lab.shared().report().sources[1].walks < count {
+                documents.turn(LINGER).unwrap();
+            }
+        };
+        walks(2);
+        lab.rename(&format!("{DOCUMENT}1"), &format!("{DOCUMENT}0"));
+        lab.remove(&document(0, 2));
+        walks(8);
+        let context = format!("sealed at {at:?}");
+        let report = lab.open_identical(&[], &context);
+        let counts = (report.renamed, report.removed, report.absent);
+        assert_eq!(counts, (2, 1, 0), "{context}: {report}");
+    }
+}
+
+#[test]
+fn a_removal_that_is_sealed_while_walks_still_miss_the_file_is_told_once() {
+    let lab = Lab::new();
+    for order in 1..5 {
+        lab.write(&path(1, order), b"prescription");
+    }
+    let intake = lab.boot().unwrap();
+    seal_at(&lab, &intake, Step::Gone);
+    let mut wards = intake.into_walkers().remove(0);
+    wards.turn(LINGER).unwrap();
+    // the walk that tells the one misses the next for the first time
+    for order in [4, 2, 3] {
+        lab.remove(&path(1, order));
+        wards.turn(LINGER / 2).unwrap();
+    }
+    for _ in 0..5 {
+        wards.turn(LINGER / 2).unwrap();
+    }
+    let report = lab.open_identical(&[], "removed");
+    assert_eq!((report.removed, report.absent), (3, 0), "{report}");
+}
+
+#[test]
+fn a_file_that_two_looks_find_is_told_once_though_its_bundle_is_sealed_between_them() {
+    let lab = Lab::new();
+    lab.write(&today(now(), 1), b"prescription");
+    lab.write(&today(now(), 2), b"injection");
+    let intake = lab.boot().unwrap();
+    seal_at(&lab, &intake, Step::FileRead);
+    let mut wards = intake.into_walkers().remove(0);
+    // the first turn looks at recent dates for themselves, and at everything
+    for _ in 0..3 {
+        wards.turn(LINGER).unwrap();
+    }
+    let report = lab.open_identical(&[], "twice looked at");
+    assert_eq!((report.files, report.unchanged), (2, 0), "{report}");
+}
+
+#[test]
+fn a_flag_that_changes_twice_within_one_bundle_is_told_step_by_step() {
+    // only recent dates are looked at for themselves, which does not wait for what it found to be sealed
+    let lab = Lab::paced(Pacing {
+        hours: (12, 13),
+        ..Pacing::eager()
+    });
+    let midnight = (day(now()) + 1) * 86_400 - 9 * 3600;
+    let name = |flag: u32| {
+        let path = today(midnight, 1);
+        format!("{}{flag}", &path[..path.len() - 1])
+    };
+    lab.outside.start_clock(midnight + 12 * 3600);
+    lab.write(&name(1), b"prescription");
+    let mut wards = lab.boot().unwrap().into_walkers().remove(0);
+    wards.turn(LINGER).unwrap();
+    lab.outside.start_clock(midnight + 15 * 3600);
+    for flags in [1, 2, 0].windows(2) {
+        lab.rename(&name(flags[0]), &name(flags[1]));
+        wards.turn(LINGER).unwrap();
+    }
+    for _ in 0..3 {
+        wards.turn(LINGER).unwrap();
+    }
+    lab.outside.start_clock(midnight + 36 * 3600);
+    for _ in 0..4 {
+        wards.turn(LINGER).unwrap();
+    }
+    let report = lab.open_identical(&[], "twice renamed");
+    let counts = (report.renamed, report.files, report.removed, report.absent);
+    assert_eq!(counts, (2, 1, 0, 0), "{report}");
 }

@@ -9,7 +9,7 @@ use super::share::MountRule;
 use super::walk::Walker;
 use super::world::World;
 use bundle::{Draft, Entry, PushError, Sealer, Signer};
-use catalogue::{Catalogue, Change, Directory};
+use catalogue::{Action, Catalogue, Change, Directory, Known, mark};
 use serde_json::json;
 use site::{Source, SourceKind};
 use spool::{Disk, Spool};
@@ -92,7 +92,8 @@ pub(super) struct Batch {
     pub losses: Vec<u64>,
     /// Uptime of the first entry.
     pub since: Option<Duration>,
-    /// Hashes of the paths in it: what is not yet committed is not taken a second time.
+    /// Hashes of the paths that it concerns, old names of files too: of what is not yet committed the catalogue knows the
+    /// state before, by which nothing more is decided.
     taken: HashSet<u64>,
     /// By source: the folder with the first entry of the walk that is under way.
     pub firsts: Vec<Option<Vec<u8>>>,
@@ -119,8 +120,15 @@ pub(super) enum Pushed {
     Twice,
     /// No bundle can hold such a path.
     Unnameable,
-    /// Changes were taken back since it was decided on.
+    /// It was decided on by what the catalogue no longer says.
     Stale,
+}
+
+/// A state of the catalogue, by which something is decided.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct AsOf {
+    taken_back: u64,
+    sealed: u64,
 }
 
 /// Catalogue, bundle in the making, and sealer.
@@ -157,22 +165,34 @@ impl<D: Disk, S: Signer> Core<D, S> {
         holds
     }
 
+    pub(super) fn as_of(&self) -> AsOf {
+        AsOf {
+            taken_back: self.taken_back,
+            sealed: self.sealed,
+        }
+    }
+
     /// Takes an entry into the bundle in the making; seals first where that is full or old. `place` is where the walk
-    /// goes on if this bundle is lost, `as_of` is [`Core::taken_back`] when the catalogue was asked.
+    /// goes on if this bundle is lost, `as_of` is [`Core::as_of`] when the catalogue was asked.
     pub(super) fn push(
         &mut self,
         world: &impl World,
         entry: &Entry<'_>,
         change: Change,
         place: Option<&[u8]>,
-        as_of: u64,
+        as_of: AsOf,
     ) -> Result<Pushed, IntakeError> {
-        let part = matches!(change.action, catalogue::Action::Part { .. });
-        if self.taken_back != as_of {
+        if self.taken_back != as_of.taken_back {
             return Ok(Pushed::Stale);
         }
-        if self.holds(entry.source, change.root, &change.path, place) {
-            return Ok(Pushed::Twice);
+        for path in concerned(&change) {
+            if self.holds(entry.source, change.root, path, place) {
+                return Ok(Pushed::Twice);
+            }
+        }
+        // the bundle that held it may have been committed while the share was asked
+        if self.sealed != as_of.sealed && !self.stands(&change)? {
+            return Ok(Pushed::Stale);
         }
         self.seal_if_old(world)?;
         match self.batch.draft.push(entry) {
@@ -187,11 +207,28 @@ impl<D: Disk, S: Signer> Core<D, S> {
             self.batch.firsts[entry.source].get_or_insert_with(|| place.to_vec());
         }
         self.batch.since.get_or_insert(world.uptime());
-        if !part {
-            self.batch.taken.insert(key(change.root, &change.path));
+        if !matches!(change.action, Action::Part { .. }) {
+            let keys = concerned(&change).map(|path| key(change.root, path));
+            self.batch.taken.extend(keys);
         }
         self.batch.changes.push(change);
         Ok(Pushed::Taken)
+    }
+
+    /// Whether what the catalogue says now is still what such a change goes out from.
+    fn stands(&self, change: &Change) -> Result<bool, IntakeError> {
+        let known = |path| self.catalogue.file(change.root, path);
+        let version = |known: &Known| (known.size_bytes, known.mtime_ns);
+        let this = (change.size_bytes, change.mtime_ns);
+        let is_this = |known: Known| version(&known) == this && known.mark == mark(&change.sha256);
+        let here = known(&change.path)?;
+        Ok(match &change.action {
+            Action::Added => here.is_none(),
+            Action::Changed => here.is_some_and(|known| version(&known) != this),
+            Action::FlagChanged { origin } => here.is_none() && known(origin)?.is_some_and(is_this),
+            Action::Removed => here.is_some_and(is_this),
+            Action::Part { .. } => here.is_none_or(|known| version(&known) != this),
+        })
     }
 
     /// Time until the bundle in the making is to be sealed; `None`: nothing is in it.
@@ -207,6 +244,15 @@ impl<D: Disk, S: Signer> Core<D, S> {
         }
         Ok(())
     }
+}
+
+/// The paths whose known state a change changes.
+fn concerned(change: &Change) -> impl Iterator<Item = &[u8]> {
+    let origin = match &change.action {
+        Action::FlagChanged { origin } => Some(origin.as_slice()),
+        _ => None,
+    };
+    std::iter::once(change.path.as_slice()).chain(origin)
 }
 
 fn key(root: Directory, path: &[u8]) -> u64 {

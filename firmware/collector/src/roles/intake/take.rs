@@ -65,9 +65,12 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         let Ok(root) = self.open_root(0) else {
             return self.keep_due();
         };
-        self.as_of = lock(&self.core).taken_back;
         let (mut cache, mut twins) = (None, None);
         for look in &place.folders {
+            let as_of = lock(&self.core).as_of();
+            if std::mem::replace(&mut self.as_of, as_of) != as_of {
+                (cache, twins) = (None, None);
+            }
             self.world.step(Step::Folder)?;
             match self.look_into(&root, look, place, &mut cache, &mut twins)? {
                 Ok(()) => {}
@@ -451,7 +454,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         loop {
             let paths = {
                 let core = lock(&self.core);
-                self.as_of = core.taken_back;
+                self.as_of = core.as_of();
                 core.catalogue.twice_missing(root, walk, &after, REMOVALS)?
             };
             let Some(last) = paths.last() else {
@@ -484,6 +487,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             ) {
                 return Ok(());
             }
+            self.world.step(Step::Gone)?;
             for (path, known) in gone {
                 let seen = Seen {
                     name: known.name,
@@ -500,9 +504,8 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                     event: Event::Removed,
                 };
                 match self.push(&entry, change) {
-                    Ok(()) => {}
-                    // the next walk misses it again, if it is still known
-                    Err(Left::Fault(_)) => return Ok(()),
+                    // what is stale the next walk misses again, if it is still known
+                    Ok(()) | Err(Left::Fault(_)) => {}
                     Err(Left::Intake(error)) => return Err(error),
                 }
             }

@@ -3,7 +3,8 @@
 //!
 //! Invariants
 //! 1. A file is taken only in a second look that finds it as the first one did, at least the quiet time later. What is in
-//!    the bundle in the making is not taken again before it is committed. So no version is taken twice.
+//!    the bundle in the making is not taken again before it is committed, and nothing is told by a state of the catalogue
+//!    that a commit has changed meanwhile. So no version is taken twice, and no removal or change of flag told twice.
 //! 2. Known files count as missing only by whole listings. A walk with any failed listing, or over a mount that is not
 //!    the same at its end, concludes nothing about removals.
 //! 3. In memory are the folders on the way down, one chunk of parts, and what waits for its second look: all bounded, but
@@ -14,7 +15,7 @@
 //!    A walk ends when all that it found is durable; until then it waits, and seals nothing for that.
 //! 5. What a walk has left, for a quota or a share that failed at the second look, stays due for the rolling look.
 
-use super::collection::{Core, LINGER, Settings, Shared, announce, lock};
+use super::collection::{AsOf, Core, LINGER, Settings, Shared, announce, lock};
 use super::course::{Broken, Course, End};
 use super::error::IntakeError;
 use super::hints::feed::{self, Feed};
@@ -54,8 +55,8 @@ pub struct Walker<W, D, S> {
     pub(super) quota: Quota,
     /// The place of the walk that is looked at a second time: there it goes on if that comes to nothing.
     pub(super) place: Option<Vec<u8>>,
-    /// [`Core::taken_back`] when what the second look goes by was read.
-    pub(super) as_of: u64,
+    /// [`Core::as_of`] when what the second look goes by was read.
+    pub(super) as_of: AsOf,
     /// The walk has left something, which stays due.
     pub(super) kept_due: bool,
     pub(super) names: Buffer,
@@ -90,7 +91,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             buffer: Vec::new(),
             quota: known.quota,
             place: None,
-            as_of: 0,
+            as_of: AsOf::default(),
             kept_due: false,
             names: Buffer::new(),
             pace: Pace::new(settings.pacing.requests_per_second),

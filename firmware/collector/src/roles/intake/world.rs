@@ -9,6 +9,8 @@ use std::time::Duration;
 pub enum Step {
     Folder,
     FileRead,
+    /// Files that two walks have missed were asked for and are gone; they are about to be told as removed.
+    Gone,
     DraftClosed,
     IntentWritten,
     Appended,
