@@ -2,6 +2,7 @@
 //! every state that stood long enough was delivered once, and nothing half-written ever was.
 //!
 //! Real intake, catalogue, spool, bundles and `datacentre open`; a simulated disk below the spool, and a virtual clock.
+//! In some histories the box lives in rounds, in others in turns, over which the bundle in the making lingers.
 //! A failing history is shrunk and printed as a story. The usual run takes [`USUAL`] histories; the long one
 //! (`COLLECTOR_TEST_LENGTH=full`) takes [`FULL`]. `COLLECTOR_HISTORIES` gives another number, `COLLECTOR_HISTORY_SEED`
 //! another seed.
@@ -28,7 +29,9 @@ fn number(name: &str) -> Option<u32> {
 }
 
 fn live(story: &Story) -> Result<Summary, String> {
-    let lived = std::panic::catch_unwind(AssertUnwindSafe(|| Lab::new(story.seed).live(story)));
+    let lived = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        Lab::new(story.seed, story.living).live(story)
+    }));
     match lived {
         Ok(result) => result,
         Err(panic) => {

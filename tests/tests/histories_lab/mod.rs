@@ -7,12 +7,13 @@ pub mod oracle;
 pub mod story;
 
 use bundle::{LocalSigner, NamedEvent, UnverifiedBundle};
-use collector::roles::intake::collection::{Intake, Settings, Shared};
+use collector::roles::intake::collection::{Intake, Keeper, Settings, Shared};
 use collector::roles::intake::error::IntakeError;
 use collector::roles::intake::hints::Origin;
 use collector::roles::intake::pacing::Pacing;
 use collector::roles::intake::receipts::{Rule, process};
 use collector::roles::intake::share::MountRule;
+use collector::roles::intake::walk::Walker;
 use collector::roles::intake::world::{Step, Stopped, World};
 use datacentre::open;
 use hospital::live::{Deed, Stamps, Writer};
@@ -27,14 +28,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use story::{Act, Cut, Story};
+use story::{Act, Cut, Living, Story};
 
 pub const BOX: &str = "box-1";
 pub const QUIET: Duration = Duration::from_secs(10);
-/// Time between two rounds.
+/// Time between two rounds, of a turn, and until a bundle in the making is old.
 const PERIOD: Duration = Duration::from_secs(60);
 /// Rounds of quiet at the end: patience for empty files takes two, a removal three after the last hidden root.
 const QUIET_ROUNDS: u32 = 5;
+/// Turns of one source in a row: a removal takes two walks, and the third may come before it is sealed.
+const TURNS: u32 = 3;
 const FACILITY: &str = "1319999999";
 
 /// Name, kind and root below the share.
@@ -64,6 +67,7 @@ struct State {
     received: BTreeMap<u64, Received>,
     round_mark: usize,
     hidden: [bool; SOURCES.len()],
+    seals_at: Option<Step>,
 }
 
 type Shares = Arc<Mutex<Option<Arc<Shared<Simulated>>>>>;
@@ -74,6 +78,7 @@ pub struct Outside {
     state: Arc<Mutex<State>>,
     disk: Arc<Mutex<Simulated>>,
     shared: Shares,
+    keeper: Arc<Mutex<Option<Keeper<Outside, Simulated, LocalSigner>>>>,
     receipts: PathBuf,
 }
 
@@ -111,6 +116,15 @@ impl Outside {
             };
             let first = state.received.entry(bundle.sequence()).or_insert(received);
             assert!(first.bytes == bytes, "two bundles of one number: {name}");
+        }
+    }
+
+    /// The bundle in the making becomes old and is sealed.
+    fn seal(&self) -> Result<(), Stopped> {
+        self.pause(PERIOD);
+        match &*self.keeper.lock().unwrap() {
+            Some(keeper) => keeper.beat().map_err(|_| Stopped),
+            None => Ok(()),
         }
     }
 
@@ -219,6 +233,10 @@ impl World for Outside {
         if matches!(step, Step::Appended | Step::Committed) {
             self.send();
         }
+        let seals_at = self.state().seals_at;
+        if seals_at == Some(step) {
+            self.seal()?;
+        }
         let (due, cut) = {
             let mut state = self.state();
             let this = state.step;
@@ -239,7 +257,22 @@ impl World for Outside {
     }
 }
 
-type Box1 = Intake<Outside, Simulated, LocalSigner>;
+/// A box that is switched on.
+enum Box1 {
+    Rounds(Box<Intake<Outside, Simulated, LocalSigner>>),
+    Turns(Vec<Walker<Outside, Simulated, LocalSigner>>),
+}
+
+impl Box1 {
+    fn round(&mut self) -> Result<(), IntakeError> {
+        match self {
+            Self::Rounds(intake) => intake.round(),
+            Self::Turns(walkers) => walkers
+                .iter_mut()
+                .try_for_each(|walker| (0..TURNS).try_for_each(|_| walker.turn(PERIOD))),
+        }
+    }
+}
 
 /// Hospital, box and data centre of one history.
 pub struct Lab {
@@ -248,10 +281,13 @@ pub struct Lab {
     running: Option<Box1>,
     rounds: Vec<Round>,
     round: usize,
+    living: Living,
+    /// Mark of the truth when the round before began.
+    before: usize,
 }
 
 impl Lab {
-    pub fn new(seed: u16) -> Self {
+    pub fn new(seed: u16, living: Living) -> Self {
         let folder = tempfile::tempdir_in("/dev/shm")
             .or_else(|_| tempfile::tempdir())
             .unwrap();
@@ -280,11 +316,16 @@ impl Lab {
             received: BTreeMap::new(),
             round_mark: 0,
             hidden: [false; SOURCES.len()],
+            seals_at: match living {
+                Living::Rounds => None,
+                Living::Turns(at) => at,
+            },
         };
         let outside = Outside {
             state: Arc::new(Mutex::new(state)),
             disk: Arc::new(Mutex::new(Simulated::new())),
             shared: Arc::new(Mutex::new(None)),
+            keeper: Arc::new(Mutex::new(None)),
             receipts: folder.path().join("receipts"),
         };
         Self {
@@ -293,6 +334,8 @@ impl Lab {
             running: None,
             rounds: Vec::new(),
             round: 0,
+            living,
+            before: 0,
         }
     }
 
@@ -312,12 +355,17 @@ impl Lab {
         for _ in 0..QUIET_ROUNDS {
             self.round(None)?;
         }
+        let sealed = self.outside.seal();
+        sealed.map_err(|Stopped| "the last bundle was not sealed".to_owned())?;
+        self.outside.send();
+        self.switch_off();
         self.judge()
     }
 
     fn switch_off(&mut self) {
         self.running = None;
         *self.outside.shared.lock().unwrap() = None;
+        *self.outside.keeper.lock().unwrap() = None;
     }
 
     fn round(&mut self, cut: Option<Cut>) -> Result<(), String> {
@@ -326,7 +374,12 @@ impl Lab {
             let mut state = self.outside.state();
             state.step = 0;
             let marks = state.hospital.writer.truth().marks().len();
-            state.round_mark = marks;
+            // what lingers was found in the round before
+            let before = std::mem::replace(&mut self.before, marks);
+            state.round_mark = match self.living {
+                Living::Rounds => marks,
+                Living::Turns(_) => before,
+            };
             state.hidden = state.hospital.hidden.map(|hidden| hidden.is_some());
             match cut {
                 Some(Cut::Step(step)) => state.cut_at = Some(step.into()),
@@ -359,7 +412,7 @@ impl Lab {
                     marks: (start, end),
                     bundle: bundle.unwrap_or(0),
                     hidden,
-                    resumed: booted,
+                    open: booted || self.living != Living::Rounds,
                 });
             }
             Err(error) if !dead => return Err(format!("the intake ended: {error:?}")),
@@ -404,7 +457,12 @@ impl Lab {
             pacing: Pacing::eager(),
         };
         let catalogue = self.folder.path().join("catalogue.sqlite");
-        Intake::open(self.outside.clone(), settings, &catalogue, shared, sealer())
+        let intake = Intake::open(self.outside.clone(), settings, &catalogue, shared, sealer())?;
+        *self.outside.keeper.lock().unwrap() = Some(intake.keeper());
+        Ok(match self.living {
+            Living::Rounds => Box1::Rounds(Box::new(intake)),
+            Living::Turns(_) => Box1::Turns(intake.into_walkers()),
+        })
     }
 
     fn judge(self) -> Result<Summary, String> {

@@ -5,7 +5,8 @@
 //! 2. A version's bytes are delivered at most as often as they were written; a rename delivers no bytes.
 //! 3. After a round that went through and began with a walk's beginning, with a source that was there, whatever stood unchanged from before the round to
 //!    its end is what the data centre knows.
-//! 4. A removal or a change of flag is never told of a file that was there all the time.
+//! 4. A removal or a change of flag is never told of a file that was there all the time, nor of one that was never delivered,
+//!    nor twice.
 //! 5. After quiet, the data centre knows exactly the store.
 
 use super::{QUIET, SOURCES};
@@ -46,8 +47,9 @@ pub struct Round {
     pub bundle: u64,
     /// Sources that were hidden for some of it.
     pub hidden: [bool; SOURCES.len()],
-    /// It went on where a walk was when the box stopped, so it did not look at everything.
-    pub resumed: bool,
+    /// It went on where a walk was when the box stopped, so it did not look at everything; or what it found may still be in
+    /// the bundle in the making.
+    pub open: bool,
 }
 
 /// A version at a place for some time.
@@ -158,7 +160,7 @@ pub fn judge(
         }
         for stand in &stands {
             let patient = stand.size == 0 || SOURCES[stand.place.0].0 == "claims";
-            if round.resumed
+            if round.open
                 || !stand.covers(round.marks)
                 || round.hidden[stand.place.0]
                 || patient

@@ -1,6 +1,7 @@
 //! A history as a value: what the hospital, the network, the mains and the sender do, in order. It is drawn by
 //! `proptest`, shrinks by leaving things out, and reads as a story.
 
+use collector::roles::intake::world::Step;
 use hospital::live::{Deed, Manner};
 use proptest::prelude::*;
 use std::fmt;
@@ -45,9 +46,20 @@ pub enum Act {
     },
 }
 
+/// How the box lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Living {
+    /// All sources are walked together, and then all that was found is durable.
+    Rounds,
+    /// Source by source, as by the threads of the box: the bundle in the making lingers over the ends of walks. At each such
+    /// step of them, if one is named, it becomes old and is sealed by the thread that does so.
+    Turns(Option<Step>),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Story {
     pub seed: u16,
+    pub living: Living,
     pub acts: Vec<Act>,
 }
 
@@ -86,7 +98,7 @@ impl fmt::Display for Act {
 
 impl fmt::Display for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "hospital of seed {}:", self.seed)?;
+        writeln!(f, "hospital of seed {}, {:?}:", self.seed, self.living)?;
         for (number, act) in (1..).zip(&self.acts) {
             writeln!(f, "{number:3}. {act}")?;
         }
@@ -167,7 +179,17 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+fn living() -> impl Strategy<Value = Living> {
+    prop_oneof![
+        6 => Just(Living::Rounds),
+        1 => Just(Living::Turns(None)),
+        1 => Just(Living::Turns(Some(Step::FileRead))),
+        1 => Just(Living::Turns(Some(Step::Gone))),
+    ]
+}
+
 /// Histories of up to 30 acts.
 pub fn story() -> impl Strategy<Value = Story> {
-    (0u16..1000, prop::collection::vec(act(), 1..31)).prop_map(|(seed, acts)| Story { seed, acts })
+    let acts = prop::collection::vec(act(), 1..31);
+    (0u16..1000, living(), acts).prop_map(|(seed, living, acts)| Story { seed, living, acts })
 }
