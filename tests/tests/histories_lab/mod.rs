@@ -282,8 +282,8 @@ pub struct Lab {
     rounds: Vec<Round>,
     round: usize,
     living: Living,
-    /// Mark of the truth when the round before began.
-    before: usize,
+    /// Mark of the truth when the last round began that went through.
+    through: usize,
 }
 
 impl Lab {
@@ -335,7 +335,7 @@ impl Lab {
             rounds: Vec::new(),
             round: 0,
             living,
-            before: 0,
+            through: 0,
         }
     }
 
@@ -374,11 +374,10 @@ impl Lab {
             let mut state = self.outside.state();
             state.step = 0;
             let marks = state.hospital.writer.truth().marks().len();
-            // what lingers was found in the round before
-            let before = std::mem::replace(&mut self.before, marks);
-            state.round_mark = match self.living {
-                Living::Rounds => marks,
-                Living::Turns(_) => before,
+            // what lingers was found in the round before; and a bundle that a cut left unseen may appear after a restart
+            state.round_mark = match (self.living, &self.running) {
+                (Living::Rounds, Some(_)) => marks,
+                _ => self.through,
             };
             state.hidden = state.hospital.hidden.map(|hidden| hidden.is_some());
             match cut {
@@ -402,6 +401,7 @@ impl Lab {
             Ok(running) if !dead => {
                 self.outside.send();
                 self.running = Some(running);
+                self.through = start;
                 let (end, hidden) = {
                     let state = self.outside.state();
                     (state.hospital.writer.truth().marks().len(), state.hidden)

@@ -34,7 +34,7 @@ pub struct Entry {
     pub told: Told,
     /// Uptime when the bundle was first seen.
     pub at: Duration,
-    /// Marks of the truth when the round began, and when the bundle was first seen.
+    /// Marks of the truth when the round began in which it was made, or an earlier one, and when it was first seen.
     pub window: (usize, usize),
 }
 
