@@ -107,7 +107,10 @@ impl Outside {
             let Ok(bundle) = name.parse::<bundle::BundleName>() else {
                 continue;
             };
-            let Ok(bytes) = disk.read(&name) else { return };
+            let Ok(file) = disk.read(&name) else { return };
+            let Some(bytes) = spool::contents(&file).map(<[u8]>::to_vec) else {
+                continue;
+            };
             let received = Received {
                 name: name.clone(),
                 bytes: bytes.clone(),
