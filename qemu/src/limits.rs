@@ -38,5 +38,7 @@ pub const DELIVERY: Limit = limit("DELIVERY", 300);
 /// From a server's death or return to the event that says so: the protocols give up after several retransmissions of
 /// each call, NFS after 30-60 s, and a walk makes several calls.
 pub const SHARE_NOTICED: Limit = limit("SHARE_NOTICED", 300);
+/// One deed of the hospital's system, well below the 90 s for which an NFS server waits for a client that has gone.
+pub const DEED: Limit = limit("DEED", 45);
 /// Any other event that the box reports by itself.
 pub const BOX_REPORTS: Limit = limit("BOX_REPORTS", 120);

@@ -6,7 +6,7 @@
 
 use crate::Inputs;
 use crate::pki::{BOX, Pki};
-use crate::site_disc::ROOTS;
+use crate::site_disc::Root;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,9 +38,13 @@ pub struct Comparison {
 impl Comparison {
     /// Byte for byte the same, each once.
     pub fn complete(&self) -> bool {
+        self.duplicated == 0 && self.same()
+    }
+
+    /// Byte for byte the same, however often it came.
+    pub fn same(&self) -> bool {
         self.identical == self.hospital
             && self.restored == self.hospital
-            && self.duplicated == 0
             && self.complaints.is_empty()
     }
 }
@@ -89,17 +93,19 @@ pub struct Restorer {
     received: PathBuf,
     restored: PathBuf,
     report: PathBuf,
+    roots: &'static [Root],
     duplicated: u64,
 }
 
 impl Restorer {
-    pub fn new(inputs: &Inputs, pki: &Pki, run: &Path) -> Self {
+    pub fn new(inputs: &Inputs, pki: &Pki, run: &Path, roots: &'static [Root]) -> Self {
         Self {
             program: inputs.programs.datacentre.clone(),
             keys: ["recipient.pem", "recipient.key", "sealing-ca.pem"].map(|name| pki.file(name)),
             received: run.join("received"),
             restored: run.join("restored"),
             report: run.join("open.json"),
+            roots,
             duplicated: 0,
         }
     }
@@ -135,7 +141,7 @@ impl Restorer {
         hospital::digest(&store, &mut text)
             .map_err(|fault| RestoreError::Digest(fault.to_string()))?;
         let text = String::from_utf8_lossy(&text);
-        let mut comparison = compare_digests(hospital, text.lines());
+        let mut comparison = compare_digests(self.roots, hospital, text.lines());
         comparison.duplicated = self.duplicated;
         comparison.complaints = complaints;
         let entries =
@@ -194,8 +200,10 @@ fn is_bundle(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "cms")
 }
 
-/// Compares digests: paths of the hospital's are below the share, of the restored ones below their root's name.
+/// Compares digests: paths of the hospital's are below the share, of the restored ones below their root's name. A file is
+/// asked for once in each root that it lies in.
 fn compare_digests<'a>(
+    roots: &[Root],
     hospital: &'a [String],
     restored: impl Iterator<Item = &'a str>,
 ) -> Comparison {
@@ -205,10 +213,12 @@ fn compare_digests<'a>(
         .map(|(content, path)| (path, content))
         .collect();
     comparison.restored = there.len() as u64;
-    for (content, path) in hospital.iter().filter_map(|line| split(line)) {
-        let Some(path) = collected_path(path) else {
-            continue;
-        };
+    let files = hospital.iter().filter_map(|line| split(line));
+    let asked = files.flat_map(|(content, path)| {
+        let collected = roots.iter().filter_map(|root| collected_path(root, path));
+        collected.map(move |path| (content, path))
+    });
+    for (content, path) in asked {
         if path
             .split('/')
             .any(|name| ssmix2::ignored(name.as_bytes()).is_some())
@@ -236,12 +246,10 @@ fn split(line: &str) -> Option<(&str, &str)> {
     (!content.starts_with("other")).then_some((content, path))
 }
 
-/// Where a path of the share is restored, if it lies in a collected root.
-fn collected_path(path: &str) -> Option<String> {
-    ROOTS.iter().find_map(|root| {
-        let below = path.strip_prefix(root.path)?.strip_prefix('/')?;
-        Some(format!("{}/{below}", root.name))
-    })
+/// Where a path of the share is restored, if it lies in this root.
+fn collected_path(root: &Root, path: &str) -> Option<String> {
+    let below = path.strip_prefix(root.path)?.strip_prefix('/')?;
+    Some(format!("{}/{below}", root.name))
 }
 
 fn failed(path: &Path, source: io::Error) -> RestoreError {
@@ -284,10 +292,11 @@ impl std::error::Error for RestoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::site_disc::ROOTS;
 
     fn judged(hospital: &[&str], restored: &[&str]) -> Comparison {
         let hospital: Vec<String> = hospital.iter().map(|line| (*line).to_owned()).collect();
-        compare_digests(&hospital, restored.iter().copied())
+        compare_digests(ROOTS, &hospital, restored.iter().copied())
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::pki::{BOX, Pki};
 use crate::process::ProcessError;
 use crate::restore::{Comparison, RestoreError, Restorer};
 use crate::serial::WaitError;
-use crate::site_disc::{DiscError, ROOTS, SHARE, SiteDisc};
+use crate::site_disc::{DiscError, ROOTS, Root, SHARE, SiteDisc};
 use crate::state_image::StateImageError;
 use crate::{Inputs, pcap};
 use lab_guest::{Action, Answer, Service};
@@ -34,6 +34,8 @@ pub struct Setting {
     pub shown: Shown,
     /// A disk image other than the shipped one.
     pub disk: Option<PathBuf>,
+    /// What the box collects.
+    pub roots: &'static [Root],
 }
 
 impl Default for Setting {
@@ -42,6 +44,7 @@ impl Default for Setting {
             start: Start::Direct,
             shown: RIGHT,
             disk: None,
+            roots: ROOTS,
         }
     }
 }
@@ -170,11 +173,11 @@ impl Lab {
         )
         .map_err(LabError::Box)?;
         collector.load_disc(
-            &SiteDisc::right(&pki)
+            &SiteDisc::collecting(&pki, setting.roots)
                 .burn(&run, "site")
                 .map_err(LabError::Disc)?,
         );
-        let restorer = Restorer::new(inputs, &pki, &run);
+        let restorer = Restorer::new(inputs, &pki, &run, setting.roots);
         Ok(Self {
             hospital,
             datacentre,
@@ -346,10 +349,15 @@ impl Lab {
 
     /// Waits until the restored store equals the hospital's; looks after each delivery.
     pub fn wait_until_restored(&mut self) -> Result<Comparison, LabError> {
+        self.wait_until(Comparison::complete)
+    }
+
+    /// Waits until a comparison of both stores is so; looks after each delivery.
+    pub fn wait_until(&mut self, so: impl Fn(&Comparison) -> bool) -> Result<Comparison, LabError> {
         let mut seen = 0;
         loop {
             let comparison = self.compare()?;
-            if comparison.complete() {
+            if so(&comparison) {
                 return Ok(comparison);
             }
             let delivered = |events: &[Event]| {

@@ -77,6 +77,11 @@ impl SerialLog {
         });
     }
 
+    /// Time since the log was opened, as its lines have it.
+    pub fn clock(&self) -> Duration {
+        self.shared.opened.elapsed()
+    }
+
     /// The end of the log as it is now: waiting from here sees only what comes later.
     pub fn now(&self) -> Cursor {
         Cursor(self.shared.lock().lines.len())

@@ -21,12 +21,12 @@ pub const PORT: u16 = 8443;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Root {
     pub name: &'static str,
-    kind: &'static str,
+    pub kind: &'static str,
     pub mount: &'static str,
     pub path: &'static str,
 }
 
-const fn root(
+pub const fn root(
     name: &'static str,
     kind: &'static str,
     mount: &'static str,
@@ -76,12 +76,17 @@ pub const FILES: &[(&str, &str)] = &[
 impl SiteDisc {
     /// The disc with which everything works.
     pub fn right(pki: &Pki) -> Self {
+        Self::collecting(pki, ROOTS)
+    }
+
+    /// The same for these roots.
+    pub fn collecting(pki: &Pki, roots: &[Root]) -> Self {
         let files = FILES
             .iter()
             .map(|(name, made)| ((*name).to_owned(), pki.file(made)))
             .collect();
         Self {
-            text: text(),
+            text: text(roots),
             files,
         }
     }
@@ -127,7 +132,7 @@ impl SiteDisc {
 }
 
 /// A second is enough for the lab's hospital, which writes quickly; walks follow each other without a long pause.
-fn text() -> String {
+fn text(roots: &[Root]) -> String {
     let mut text = format!(
         r#"format = 1
 
@@ -194,7 +199,7 @@ quiet-seconds = 1
 period-seconds = 2
 "#
     );
-    for root in ROOTS {
+    for root in roots {
         let Root {
             name,
             kind,

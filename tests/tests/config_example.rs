@@ -133,3 +133,31 @@ fn a_plan_survives_being_written_and_read() {
     let json = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<site::Plan>(&json).unwrap(), plan);
 }
+
+#[test]
+fn a_feed_tells_about_a_standardized_source_and_only_a_transaction_storage_is_one() {
+    let checked = |kind: &str, of: &str| {
+        let written = format!("kind = {kind:?}\nfeed-of = {of:?}");
+        check(
+            &EXAMPLE.replacen("kind = \"ssmix2-extended\"", &written, 1),
+            &FILES,
+        )
+    };
+    for (kind, of, fault) in [
+        (
+            "ssmix2-extended",
+            "standardized",
+            "site.toml:106:11: key \"feed-of\" has no use here, allowed: only with kind \"ssmix2-transaction\"",
+        ),
+        (
+            "ssmix2-transaction",
+            "dpc",
+            "site.toml:106:11: there is no source \"dpc\" of kind \"ssmix2-standardized\", allowed: standardized",
+        ),
+    ] {
+        let faults = checked(kind, of).expect_err("the configuration is accepted");
+        assert_eq!(faults.to_string().trim_end(), fault);
+    }
+    let (plan, _) = checked("ssmix2-transaction", "standardized").unwrap();
+    assert_eq!(plan.sources[1].feed_of.as_deref(), Some("standardized"));
+}

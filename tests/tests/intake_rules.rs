@@ -3,7 +3,7 @@
 mod intake_lab;
 
 use collector::roles::intake::receipts::{Rule, process};
-use collector::roles::intake::share::{MountRule, OpenFile, ReadFault, Root, list};
+use collector::roles::intake::share::{MountRule, OpenFile, ReadFault, Reading, Root, list};
 use collector::roles::intake::world::Step;
 use intake_lab::{BOX, Lab};
 use std::fs::File;
@@ -372,7 +372,7 @@ fn a_file_rewritten_while_it_is_open_is_seen_as_changed_even_with_the_same_size(
     let root = Root::open(folder.path(), MountRule::AnyFolder, "share", Path::new("")).unwrap();
     let open = root.folder(b"").unwrap();
     let seen = list(&open).ok().unwrap().files.remove(0);
-    let file = OpenFile::open(&open, &seen).ok().unwrap();
+    let file = OpenFile::open(&open, &seen, Reading::Usual).ok().unwrap();
     assert_eq!(file.check(), Ok(()));
     std::fs::write(&path, b"other").unwrap();
     let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
@@ -383,5 +383,5 @@ fn a_file_rewritten_while_it_is_open_is_seen_as_changed_even_with_the_same_size(
         .set_modified(later)
         .unwrap();
     assert_eq!(file.check(), Err(ReadFault::Changed));
-    assert!(OpenFile::open(&open, &seen).is_err());
+    assert!(OpenFile::open(&open, &seen, Reading::Usual).is_err());
 }

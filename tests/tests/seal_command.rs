@@ -40,6 +40,10 @@ impl Bench {
     }
 
     fn seal(&self, box_name: &str, folders: &[&str]) -> ExitCode {
+        seal::main(self.seal_arguments(box_name, folders).into_iter())
+    }
+
+    fn seal_arguments(&self, box_name: &str, folders: &[&str]) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         for (option, value) in [
             ("--recipient", self.path("pki/recipient.pem")),
@@ -55,7 +59,7 @@ impl Bench {
                 .iter()
                 .map(|folder| self.path(folder).into_os_string()),
         );
-        seal::main(arguments.into_iter())
+        arguments
     }
 
     fn open(&self) -> Report {
@@ -182,4 +186,70 @@ fn many_files_are_sealed_by_several_threads_and_all_arrive_once() {
         let content = fs::read(bench.path(&path)).unwrap();
         assert_eq!(content, format!("content {number}").as_bytes());
     }
+}
+
+/// What the program started again is to seal.
+const WORK: &str = "SEAL_COMMAND_WORK";
+
+/// The disk refuses files above some MiB: `EFBIG` instead of the signal that would end the program.
+const LIMITED: &str = r#"trap '' XFSZ; ulimit -f 8192; exec "$0" --exact --nocapture "$1""#;
+
+#[test]
+fn a_bundle_that_the_disk_refuses_leaves_those_before_it_whole_and_the_next_run_goes_on() {
+    if let Ok(words) = std::env::var(WORK) {
+        let status = seal::main(words.split('\n').map(OsString::from));
+        assert_eq!(status, ExitCode::FAILURE);
+        return;
+    }
+    // given a bundle that compresses to almost nothing, one that does not compress, and what a cut left behind
+    let bench = Bench::new();
+    let mut state = 1u64;
+    let noise: Vec<u8> = (0..(31 << 20) / 8)
+        .flat_map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        })
+        .collect();
+    bench.write("store/1", &vec![0; 31 << 20]);
+    bench.write("store/2", &noise);
+    bench.write("sealed/.box-1-0000000007.cms.new", b"torn");
+    bench.write("sealed/.box-2-0000000007.cms.new", b"of another box");
+
+    // when the disk refuses the second bundle
+    let words = bench.seal_arguments("box-1", &["store"]);
+    let words: Vec<_> = words.iter().map(|word| word.to_str().unwrap()).collect();
+    let name = std::thread::current().name().unwrap().to_owned();
+    let output = std::process::Command::new("sh")
+        .args(["-c", LIMITED])
+        .arg(std::env::current_exe().unwrap())
+        .arg(name)
+        .env(WORK, words.join("\n"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+
+    // then the first is there, and no more than that, and it says so
+    let expected = "cannot write the bundle box-1-0000000002.cms; the bundles before it are whole";
+    assert!(said.contains(expected), "{said}");
+    let names = || {
+        let names = fs::read_dir(bench.path("sealed")).unwrap();
+        let mut names: Vec<_> = names.map(|name| name.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let other = ".box-2-0000000007.cms.new";
+    assert_eq!(names(), [other, "box-1-0000000001.cms"]);
+
+    // and the next run goes on after it
+    assert_eq!(bench.seal("box-1", &["store"]), ExitCode::SUCCESS);
+    let all = ["1", "2", "3"].map(|number| format!("box-1-000000000{number}.cms"));
+    assert_eq!(names()[1..], all.map(OsString::from));
+    let report = bench.open();
+    assert!(report.is_clean(), "{report}");
+    // the first file came twice, once in each run
+    assert_eq!((report.bundles, report.files), (3, 3));
+    assert!(fs::read(bench.path("restored/box-1/store/2")).unwrap() == noise);
 }

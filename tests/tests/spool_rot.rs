@@ -5,10 +5,13 @@
 mod intake_lab;
 
 use catalogue::Catalogue;
+use collector::roles::intake::collection::Shared;
 use collector::roles::intake::heal::Scrubbing;
-use collector::roles::intake::world::World;
-use intake_lab::{BOX, Box1, Eraser, Lab, Line};
+use collector::roles::intake::pacing::{Pacing, day, written};
+use collector::roles::intake::world::{Step, World};
+use intake_lab::{BOX, Box1, Eraser, Lab, Line, Outside, Walker1, now};
 use serde_json::json;
+use spool::simulated::Simulated;
 use std::time::Duration;
 
 const PATIENT: &str = "std/000/000/0000001";
@@ -32,12 +35,16 @@ fn bundle(number: u64) -> String {
     spool::bundle_name(BOX, number)
 }
 
-/// The main thread's beats of two days.
 fn scrub(lab: &Lab) {
+    beats(&lab.outside, &lab.shared());
+}
+
+/// The main thread's beats of two days.
+fn beats(outside: &Outside, shared: &Shared<Simulated>) {
     let mut scrubbing = Scrubbing::default();
     for _ in 0..200 {
-        lab.outside.pause(Duration::from_secs(900));
-        scrubbing.beat(&lab.outside, &lab.shared()).unwrap();
+        outside.pause(Duration::from_secs(900));
+        scrubbing.beat(outside, shared).unwrap();
     }
 }
 
@@ -392,4 +399,125 @@ fn damage_that_waits_for_its_notice_is_still_known_after_a_restart_and_not_told_
     assert_eq!(lab.shared().report().damaged, 0);
     assert_eq!(lab.outside.events("bundle-damaged").len(), 1);
     assert_eq!(lab.outside.events("bundle-lost").len(), 1);
+}
+
+fn patient(number: u32, flag: u8) -> String {
+    format!(
+        "std/{number:010}/20200101/OMP-01/{number:010}_20200101_OMP-01_000000000000001_20200101120000000_01_{flag}"
+    )
+}
+
+/// Lets everything rot that is sealed.
+fn rot_all(lab: &Lab) {
+    for number in 1..=lab.outside.events("sealed").len() as u64 {
+        lab.rot(&bundle(number), |bytes| bytes[100] ^= 4);
+    }
+}
+
+fn turns(lab: &Lab, walker: &mut Walker1, period: Duration, walks: u64) {
+    let ended = || lab.shared().report().sources[0].walks;
+    let until = ended() + walks;
+    while ended() < until {
+        walker.turn(period).unwrap();
+    }
+}
+
+// Symptom: a file renamed to another flag while the bundle that brought it was taken back arrived nowhere. Cause: the change of
+// flag lay in the bundle in the making, or was decided by what was known before. Repair: the one is sealed before
+// anything is taken back, the other is left for the next walk.
+#[test]
+fn a_change_of_flag_in_the_making_does_not_outlive_the_bundle_that_brought_the_file() {
+    let lab = Lab::paced(Pacing {
+        hours: (20, 6),
+        ..Pacing::eager()
+    });
+    let midnight = (day(now()) + 1) * 86_400 - 9 * 3600;
+    lab.outside.start_clock(midnight + 22 * 3600);
+    let today = String::from_utf8(written(day(midnight)).to_vec()).unwrap();
+    let recent = |flag| patient(1, flag).replace("20200101", &today);
+    lab.write(&recent(1), b"prescription");
+    lab.line(Line::Down);
+    let mut walkers = lab.boot().unwrap().into_walkers();
+    let period = Duration::from_secs(30);
+    turns(&lab, &mut walkers[0], period, 1);
+    let before = lab.outside.events("sealed").len();
+    // by day only recent dates are walked: nothing ends, so nothing is sealed before its time
+    lab.outside.start_clock(midnight + 36 * 3600);
+    lab.rename(&recent(1), &recent(0));
+    walkers[0].turn(period).unwrap();
+    assert_eq!(lab.outside.events("sealed").len(), before, "in the making");
+    rot_all(&lab);
+    scrub(&lab);
+    lab.outside.start_clock(midnight + 44 * 3600);
+    turns(&lab, &mut walkers[0], period, 5);
+    lab.line(Line::Up);
+    let (report, restored) = lab.open();
+    let lost: usize = report.lost.iter().map(|lost| lost.files).sum();
+    assert_eq!((report.lost.len(), lost), (before, 0), "{report}");
+    let arrived = std::fs::read(restored.join(recent(0).replacen("std", "wards", 1)));
+    assert_eq!(arrived.unwrap(), b"prescription");
+    // the change of flag was durable before: the data centre had nothing to rename then
+    assert_eq!(report.faults.len(), 1, "{report}");
+}
+
+#[test]
+fn a_change_of_flag_decided_by_what_was_known_before_is_decided_anew() {
+    let lab = Lab::new();
+    lab.write(&patient(1, 1), b"prescription");
+    lab.line(Line::Down);
+    let mut walkers = lab.boot().unwrap().into_walkers();
+    let period = Duration::from_secs(20);
+    turns(&lab, &mut walkers[0], period, 1);
+    rot_all(&lab);
+    lab.rename(&patient(1, 1), &patient(1, 0));
+    // another source's walker takes the damaged bundle back between the decision and the reading
+    let (mut other, outside, shared) = (walkers.remove(2), lab.outside.clone(), lab.shared());
+    let mut is_first = true;
+    lab.meanwhile(move |step| {
+        if step == Step::FileRead && std::mem::take(&mut is_first) {
+            beats(&outside, &shared);
+            other.turn(period).unwrap();
+            assert_eq!(outside.events("bundle-recollected").len(), 1);
+        }
+    });
+    turns(&lab, &mut walkers[0], period, 5);
+    lab.line(Line::Up);
+    let report = lab.open_with_losses(&[], "decided before");
+    let lost: Vec<_> = report.lost.iter().map(|lost| lost.files).collect();
+    assert_eq!(lost, [0], "{report}");
+}
+
+#[test]
+fn a_loss_waits_for_walks_over_its_own_source_and_for_a_missing_one_a_day() {
+    for is_missing in [false, true] {
+        let lab = filled();
+        lab.line(Line::Down);
+        let mut walkers = lab.boot().unwrap().into_walkers();
+        let period = Duration::from_secs(20);
+        walkers[0].turn(period).unwrap();
+        walkers[2].turn(period).unwrap();
+        assert_eq!(lab.outside.events("sealed").len(), 2);
+        lab.rot(&bundle(2), |bytes| bytes[100] ^= 4);
+        scrub(&lab);
+        lab.remove("dpc/EFn_123456789_2404.txt");
+        lab.write("dpc/EFn_123456789_2405.txt", b"next month");
+        if is_missing {
+            lab.rename("dpc", "elsewhere");
+        }
+        // the other source is not asked once
+        let reported = || lab.outside.events("bundle-lost");
+        for _ in 0..2 {
+            walkers[2].turn(period).unwrap();
+            assert!(reported().is_empty());
+        }
+        if is_missing {
+            for _ in 0..5 {
+                walkers[2].turn(period).unwrap();
+            }
+            assert!(reported().is_empty());
+            lab.outside.pause(Duration::from_secs(86_400));
+        }
+        walkers[2].turn(period).unwrap();
+        assert_eq!(reported(), [json!({ "number": 2, "files": 1 })]);
+    }
 }

@@ -1,9 +1,9 @@
 //! The reader's grammar (crate `ssmix2`) against stores that it was not written for: the generator's, before and after
-//! changes, and the public samples beside the checkout.
+//! changes, and a hospital's that goes on writing. Public samples: `sample_trees`.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hospital::{Change, Oddities, Spec, change, make};
 use ssmix2::{Store, deviations, ignored};
@@ -59,15 +59,6 @@ fn table(rows: &[(&str, usize)]) -> BTreeMap<String, usize> {
         .collect()
 }
 
-fn samples() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/samples");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    println!("skipped: no samples beside the checkout");
-    None
-}
-
 #[test]
 fn a_generated_store_without_oddities_is_regular_throughout_also_after_changes() {
     let folder = tempfile::tempdir().unwrap();
@@ -120,38 +111,47 @@ fn every_odd_file_falls_into_the_class_it_was_made_for() {
 }
 
 #[test]
-fn the_public_sample_store_falls_into_the_expected_classes() {
-    let Some(samples) = samples() else { return };
-    let root = samples.join("ss-mix2-nho/sampleData");
-    assert!(!files(&root).is_empty());
-    assert_eq!(
-        deviating(Store::Standardized, &root),
-        table(&[("order-number", 1), ("patient-folder folder-mismatch", 1)])
-    );
+fn receipts_of_the_generator_are_whole_and_torn_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    make(&Spec::new(43, 150), folder.path()).unwrap();
+    let root = folder.path().join("receipt");
+    let mut seen = 0;
+    for path in files(&root) {
+        let bytes = std::fs::read(root.join(std::str::from_utf8(&path).unwrap())).unwrap();
+        let whole = |bytes: &[u8]| {
+            let tail = bytes
+                .len()
+                .saturating_sub(ssmix2::claims::RECEIPT_TAIL_BYTES);
+            ssmix2::claims::receipt_is_whole(&bytes[tail..])
+        };
+        assert!(whole(&bytes) && !whole(&bytes[..bytes.len() / 2]));
+        seen += 1;
+    }
+    assert!(seen >= 4);
 }
 
 #[test]
-fn receipts_of_the_generator_and_of_the_public_sample_are_whole_and_torn_ones_are_not() {
+fn every_header_in_the_feed_leads_to_the_folder_of_its_file() {
     let folder = tempfile::tempdir().unwrap();
-    make(&Spec::new(43, 150), folder.path()).unwrap();
-    let mut roots = vec![folder.path().join("receipt")];
-    roots.extend(samples().map(|samples| samples.join("receipt")));
+    let spec = Spec {
+        oddities: Oddities::None,
+        transaction: true,
+        ..Spec::new(44, 600)
+    };
+    make(&spec, folder.path()).unwrap();
+    let (root, standard) = (
+        folder.path().join("tx"),
+        folder.path().join("std/1319999999"),
+    );
     let mut seen = 0;
-    for root in roots {
-        for path in files(&root)
-            .into_iter()
-            .filter(|path| path.ends_with(b".UKE"))
-        {
-            let bytes = std::fs::read(root.join(std::str::from_utf8(&path).unwrap())).unwrap();
-            let whole = |bytes: &[u8]| {
-                let tail = bytes
-                    .len()
-                    .saturating_sub(ssmix2::claims::RECEIPT_TAIL_BYTES);
-                ssmix2::claims::receipt_is_whole(&bytes[tail..])
-            };
-            assert!(whole(&bytes) && !whole(&bytes[..bytes.len() / 2]));
+    for path in files(&root) {
+        let bytes = std::fs::read(root.join(std::str::from_utf8(&path).unwrap())).unwrap();
+        for (_, header, found) in ssmix2::transaction::headers(&bytes) {
+            assert!(found.is_empty());
+            let hint = String::from_utf8(header.unwrap().folder().unwrap()).unwrap();
+            assert!(standard.join(hint).is_dir());
             seen += 1;
         }
     }
-    assert!(seen >= 4);
+    assert!(seen > 20, "{seen}");
 }

@@ -200,6 +200,7 @@ fn plan(lab: &Lab, server: SocketAddr, receipts: site::Receipts, root: &std::pat
         collection: Collection {
             quiet_seconds: 1,
             period_seconds: 1,
+            pacing: site::Pacing::default(),
         },
     }
 }

@@ -5,7 +5,7 @@
 //! compressed in one call from where its bytes lie: that takes two thirds of the time of a stream, which copies them.
 
 use crate::archive::{self, HeaderMaker};
-use crate::digest::Digest;
+use crate::digest::{Digest, Whole};
 use crate::limits::{
     COMPRESSION_LEVEL, CONTENT_LIMIT_BYTES, ENTRY_LIMIT, MANIFEST_LIMIT_BYTES, PART_LIMIT_BYTES,
 };
@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Cursor, Write};
+use std::mem::take;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::compress_bound;
 
@@ -28,7 +29,7 @@ const FRAME_BYTES: usize = 2 << 20;
 /// A content of this size is a frame of its own, so that it need not be copied beside others.
 const OWN_FRAME_BYTES: usize = 512 << 10;
 
-/// A content with its digest. Hashing happens in [`Body::new`], in whichever thread that is called, and never again.
+/// A content with its digest. Hashing happens where it is made, in whichever thread that is, and never again.
 #[derive(Clone, Debug)]
 pub struct Body<'a> {
     content: Cow<'a, [u8]>,
@@ -50,6 +51,28 @@ impl<'a> Body<'a> {
             content,
             modified,
             part,
+        }
+    }
+
+    /// The next part of a file. `whole` has seen the parts before it and knows the file's digest at its end; the
+    /// `whole` of `part` is set here.
+    pub fn of_part(
+        content: impl Into<Cow<'a, [u8]>>,
+        modified: Option<i64>,
+        part: Part,
+        whole: &mut Whole,
+    ) -> Self {
+        let content = content.into();
+        let sha256 = whole.part(&content);
+        let ends = part.offset + content.len() as u64 == part.total;
+        Self {
+            content,
+            sha256,
+            modified,
+            part: Some(Part {
+                whole: ends.then(|| whole.digest()),
+                ..part
+            }),
         }
     }
 
@@ -280,16 +303,30 @@ impl Draft {
 
     /// Ends the draft.
     pub fn close(mut self) -> Result<Closed, PushError> {
+        self.close_and_begin()
+    }
+
+    /// Ends the draft and begins the next of the same sources.
+    pub fn close_and_begin(&mut self) -> Result<Closed, PushError> {
         self.open.extend_from_slice(&archive::END);
         self.end_frame().map_err(PushError::Compress)?;
+        self.contents = 0;
         Ok(Closed {
-            sources: self.sources,
-            frames: self.frames,
-            manifest: self.manifest,
-            losses: self.losses,
-            entries: self.entries,
-            content_bytes: self.content_bytes,
+            sources: self.sources.clone(),
+            frames: take(&mut self.frames),
+            manifest: take(&mut self.manifest),
+            losses: take(&mut self.losses),
+            entries: take(&mut self.entries),
+            content_bytes: take(&mut self.content_bytes),
         })
+    }
+
+    /// Gives an empty draft the memory of one that was sealed ([`Closed::into_room`]).
+    pub fn set_room(&mut self, mut room: Vec<u8>) {
+        if self.frames.is_empty() {
+            room.clear();
+            self.frames = room;
+        }
     }
 
     /// Writes an entry's line of the manifest. Nothing in it needs an escape of JSON: paths bring their own.
@@ -404,5 +441,10 @@ impl Closed {
     /// Bytes of files.
     pub fn content_bytes(&self) -> u64 {
         self.content_bytes
+    }
+
+    /// Its memory, for another draft. What is in it is of no use to anyone.
+    pub fn into_room(self) -> Vec<u8> {
+        self.frames
     }
 }

@@ -143,8 +143,12 @@ impl Error for EnvelopeError {
     }
 }
 
-/// Encrypts the concatenated parts to the recipients, with a fresh content key.
-pub(crate) fn seal(recipients: &[Recipient], parts: &[&[u8]]) -> Result<Vec<u8>, Unspecified> {
+/// Encrypts the concatenated parts to the recipients, with a fresh content key. What `out` holds is overwritten.
+pub(crate) fn seal(
+    mut out: Vec<u8>,
+    recipients: &[Recipient],
+    parts: &[&[u8]],
+) -> Result<Vec<u8>, Unspecified> {
     let mut key = [0; KEY_BYTES];
     let mut nonce = [0; NONCE_LEN];
     aws_lc_rs::rand::fill(&mut key)?;
@@ -158,9 +162,11 @@ pub(crate) fn seal(recipients: &[Recipient], parts: &[&[u8]]) -> Result<Vec<u8>,
     }
     wrapped.sort(); // DER orders the members of a SET OF
     let length: usize = parts.iter().map(|part| part.len()).sum();
-    let mut out = head(&wrapped.concat(), &nonce, length);
-    let start = out.len();
-    out.reserve_exact(length + 2 + TAG_BYTES);
+    let head = head(&wrapped.concat(), &nonce, length);
+    let start = head.len();
+    out.clear();
+    out.reserve_exact(start + length + 2 + TAG_BYTES);
+    out.extend_from_slice(&head);
     for part in parts {
         out.extend_from_slice(part);
     }

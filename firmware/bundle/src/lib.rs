@@ -36,7 +36,7 @@ mod tests;
 mod tlv;
 
 pub use chain::{Trust, TrustError};
-pub use digest::{Digest, DigestForm, Hasher};
+pub use digest::{Digest, DigestForm, Hasher, Whole};
 pub use draft::{Body, Closed, Draft, Entry, Event, PushError};
 pub use envelope::EnvelopeError;
 pub use limits::{

@@ -188,6 +188,18 @@ impl<S: Signer> Sealer<S> {
         previous: Option<Digest>,
         time: u64,
     ) -> Result<SealedBundle, SealError> {
+        self.seal_into(Vec::new(), closed, sequence, previous, time)
+    }
+
+    /// As [`Sealer::seal`], with the memory of an earlier bundle's bytes for this one's.
+    pub fn seal_into(
+        &self,
+        room: Vec<u8>,
+        closed: &Closed,
+        sequence: u64,
+        previous: Option<Digest>,
+        time: u64,
+    ) -> Result<SealedBundle, SealError> {
         let name = BundleName::new(self.box_name.clone(), sequence)
             .map_err(|_| SealError::Sequence(sequence))?;
         if previous.is_none() != (sequence == 1) {
@@ -212,7 +224,7 @@ impl<S: Signer> Sealer<S> {
             .and_then(|signed| signed.verify_detached(&manifest, &self.certificate))
             .map_err(SealError::SignerKey)?;
         let frame = first_frame(&manifest, &signature).map_err(SealError::Compress)?;
-        let bytes = envelope::seal(&self.recipients, &[&frame, &closed.frames])
+        let bytes = envelope::seal(room, &self.recipients, &[&frame, &closed.frames])
             .map_err(SealError::Encrypt)?;
         if bytes.len() > SEALED_LIMIT_BYTES {
             return Err(SealError::TooLarge(bytes.len()));

@@ -1,6 +1,5 @@
 //! What a directory's listing says against what is known of it. Decides only; no I/O.
 
-use crate::Digest;
 use ssmix2::Flagged;
 
 /// A file in a listing.
@@ -12,13 +11,16 @@ pub struct Seen {
     pub mtime_ns: i64,
 }
 
+/// The first 16 bytes of a file's SHA-256.
+pub type Mark = [u8; 16];
+
 /// A file in the catalogue: the version that was sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Known {
     pub name: Vec<u8>,
     pub size_bytes: u64,
     pub mtime_ns: i64,
-    pub sha256: Digest,
+    pub mark: Mark,
 }
 
 impl Known {
@@ -132,7 +134,7 @@ mod tests {
             name: name.into(),
             size_bytes,
             mtime_ns,
-            sha256: [0; 32],
+            mark: [0; 16],
         }
     }
 

@@ -40,7 +40,8 @@ impl std::fmt::Display for CatalogueError {
             Self::Version { found, known } => {
                 write!(
                     f,
-                    "the catalogue has layout version {found}, this program knows {known}"
+                    "the catalogue has layout version {found}, this program knows {known}; install the version that made it, or erase it: \
+                     then everything is collected anew"
                 )
             }
             Self::IntentOpen { sequence } => {

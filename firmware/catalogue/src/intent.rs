@@ -1,8 +1,7 @@
 //! The intent: what a bundle will have changed once the spool holds it.
 
-use crate::{
-    Catalogue, CatalogueError, Digest, Directory, child, components, next_directory, split,
-};
+use crate::tree::Editor;
+use crate::{Catalogue, CatalogueError, Digest, Directory, Known, mark, split};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// What a bundle's entry does to the known state of a file.
@@ -135,8 +134,12 @@ impl Catalogue {
     pub fn commit(&mut self) -> Result<Intent, CatalogueError> {
         let intent = self.intent()?.ok_or(CatalogueError::NoIntent)?;
         let transaction = self.connection.transaction()?;
-        for change in changes(&transaction)? {
-            apply(&transaction, &change)?;
+        {
+            let mut editor = Editor::new(&transaction, self.limit_bytes);
+            for change in changes(&transaction)? {
+                apply(&transaction, &mut editor, &change)?;
+            }
+            editor.flush()?;
         }
         crate::kept::keep(&transaction, intent.sequence, intent.sha256)?;
         transaction.execute("DELETE FROM change", [])?;
@@ -195,7 +198,11 @@ pub(crate) fn changes_of(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Change>, Ca
     Ok(changes)
 }
 
-fn apply(connection: &Connection, change: &Change) -> Result<(), CatalogueError> {
+fn apply(
+    connection: &Connection,
+    editor: &mut Editor<'_>,
+    change: &Change,
+) -> Result<(), CatalogueError> {
     let counted = match &change.action {
         Action::Part { version, next } => {
             connection
@@ -214,12 +221,12 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), CatalogueError>
                 ])?;
             0
         }
-        Action::Added | Action::Changed => put(connection, change)?,
+        Action::Added | Action::Changed => put(connection, editor, change)?,
         Action::FlagChanged { origin } => {
-            let gone = take(connection, change.root, origin)?;
-            put(connection, change)? - gone
+            let gone = i64::from(editor.take(change.root, origin)?);
+            put(connection, editor, change)? - gone
         }
-        Action::Removed => -take(connection, change.root, &change.path)?,
+        Action::Removed => -i64::from(editor.take(change.root, &change.path)?),
     };
     if counted != 0 {
         connection
@@ -230,75 +237,20 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), CatalogueError>
 }
 
 /// Enters the version of a file and returns by how many files the source has grown: 0 or 1.
-pub(crate) fn put(connection: &Connection, change: &Change) -> Result<i64, CatalogueError> {
-    let (folder, name) = split(&change.path);
-    let mut directory = change.root;
-    for name in components(folder) {
-        directory = match child(connection, directory, name)? {
-            Some(next) => next,
-            None => {
-                let id = next_directory(connection)?;
-                connection
-                    .prepare_cached("INSERT INTO directory(parent, name, id) VALUES (?1, ?2, ?3)")?
-                    .execute(params![directory.0, name, id])?;
-                Directory(id)
-            }
-        };
-    }
-    let version = params![
-        directory.0,
-        name,
-        change.size_bytes as i64,
-        change.mtime_ns,
-        change.sha256
-    ];
-    let updated = connection
-        .prepare_cached(
-            "UPDATE file SET size = ?3, mtime = ?4, sha256 = ?5 WHERE directory = ?1 AND name = ?2",
-        )?
-        .execute(version)?;
-    if updated == 0 {
-        connection
-            .prepare_cached("INSERT INTO file(directory, name, size, mtime, sha256) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(version)?;
-    }
+pub(crate) fn put(
+    connection: &Connection,
+    editor: &mut Editor<'_>,
+    change: &Change,
+) -> Result<i64, CatalogueError> {
+    let known = Known {
+        name: split(&change.path).1.to_vec(),
+        size_bytes: change.size_bytes,
+        mtime_ns: change.mtime_ns,
+        mark: mark(&change.sha256),
+    };
+    let new = editor.put(change.root, &change.path, known)?;
     connection
         .prepare_cached("DELETE FROM progress WHERE root = ?1 AND path = ?2")?
         .execute(params![change.root.0, change.path])?;
-    Ok(i64::from(updated == 0))
-}
-
-/// Removes a file, and the directories that it leaves empty; returns by how many files the source has shrunk: 0 or 1.
-pub(crate) fn take(
-    connection: &Connection,
-    root: Directory,
-    path: &[u8],
-) -> Result<i64, CatalogueError> {
-    let (folder, name) = split(path);
-    let mut way = vec![];
-    let mut directory = root;
-    for name in components(folder) {
-        let Some(next) = child(connection, directory, name)? else {
-            return Ok(0);
-        };
-        way.push((directory, name, next));
-        directory = next;
-    }
-    let removed = connection
-        .prepare_cached("DELETE FROM file WHERE directory = ?1 AND name = ?2")?
-        .execute(params![directory.0, name])?;
-    for (parent, name, directory) in way.into_iter().rev() {
-        let used: bool = connection
-            .prepare_cached(
-                "SELECT EXISTS(SELECT 1 FROM file WHERE directory = ?1) OR EXISTS(SELECT 1 FROM directory WHERE parent = ?1)",
-            )?
-            .query_row([directory.0], |row| row.get(0))?;
-        if used {
-            break;
-        }
-        connection
-            .prepare_cached("DELETE FROM directory WHERE parent = ?1 AND name = ?2")?
-            .execute(params![parent.0, name])?;
-    }
-    Ok(i64::from(removed > 0))
+    Ok(i64::from(new))
 }

@@ -8,11 +8,11 @@
 //! A bundle whose changes were taken back is a *loss* until a bundle that reports it, its notice, was erased against a
 //! receipt. A notice that is taken back itself leaves its losses without one, so that the next notice has them too.
 
-use crate::intent::{changes_of, put, take};
-use crate::{
-    Action, Catalogue, CatalogueError, Change, Digest, Directory, child, components, split,
-};
+use crate::intent::{changes_of, put};
+use crate::tree::Editor;
+use crate::{Action, Catalogue, CatalogueError, Change, Digest, Directory, Known, mark};
 use rusqlite::{Connection, OptionalExtension, params};
+use ssmix2::{Flag, Flagged};
 
 /// Beside the layout of [`crate::schema`]; a catalogue of before has no kept bundles.
 pub(crate) const LAYOUT: &str = "
@@ -121,8 +121,10 @@ impl Catalogue {
             changes_of(query.query([sequence as i64])?)?
         };
         let mut lost: Vec<LostVersion> = Vec::new();
+        // reads only: nothing is flushed
+        let mut editor = Editor::new(&self.connection, self.limit_bytes);
         for change in &changes {
-            if self.is_here(change)? {
+            if self.is_here(&mut editor, change)? {
                 continue;
             }
             let (size_bytes, whole) = match change.action {
@@ -154,22 +156,39 @@ impl Catalogue {
     }
 
     /// Whether the version that a change brought was brought again, or is under way in parts.
-    fn is_here(&self, change: &Change) -> Result<bool, CatalogueError> {
-        let found = version(&self.connection, change, &change.path)?;
-        let same_file =
-            |size: i64, mtime: i64| (size, mtime) == (change.size_bytes as i64, change.mtime_ns);
+    ///
+    /// Of what is known there is half a digest, and it must agree together with the size. To call a lost version here that is
+    /// not, a known one of that size would have to agree in 128 bits and differ: by chance never. Whoever writes to the share
+    /// could make such a pair on purpose, and hide by it that his own first file is lost: he could as well have replaced it
+    /// before it was read. All else is asked more strictly than whole digests would ask, so that a loss is rather
+    /// named too often.
+    fn is_here(&self, editor: &mut Editor<'_>, change: &Change) -> Result<bool, CatalogueError> {
+        let known = editor.known(change.root, &change.path)?;
         if let Action::Part { .. } = change.action {
+            let this = (change.size_bytes, change.mtime_ns);
+            if known.is_some_and(|known| (known.size_bytes, known.mtime_ns) == this) {
+                return Ok(true);
+            }
             let under_way = self.progress(change.root, &change.path)?;
-            return Ok(found.is_some_and(|(size, mtime, _)| same_file(size, mtime))
-                || under_way.is_some_and(|progress| {
-                    same_file(progress.size_bytes as i64, progress.mtime_ns)
-                }));
+            return Ok(
+                under_way.is_some_and(|progress| (progress.size_bytes, progress.mtime_ns) == this)
+            );
         }
-        // a change of condition flag since has renamed it within its directory
-        Ok(
-            matches!(found, Some((_, _, sha256)) if sha256 == change.sha256)
-                || !same_beside(&self.connection, change)?.is_empty(),
-        )
+        let same_content = |known: &Known| {
+            known.size_bytes == change.size_bytes && known.mark == mark(&change.sha256)
+        };
+        if known.is_some_and(same_content) {
+            return Ok(true);
+        }
+        for path in under_other_flags(&change.path) {
+            if editor
+                .known(change.root, &path)?
+                .is_some_and(|known| is_version(known, change))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Numbers and digests of the kept bundles after this number of which no loss is reported, in order, so many at most.
@@ -181,6 +200,14 @@ impl Catalogue {
             Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Whether [`Catalogue::recollect`] would take something back.
+    pub fn is_kept(&self, sequence: u64) -> Result<bool, CatalogueError> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT 1 FROM bundle WHERE sequence = ?1 AND recollected = 0")?;
+        Ok(query.exists([sequence as i64])?)
     }
 
     /// The bundles of these numbers were erased: the data centre has them, and the losses that they report. One that is
@@ -222,8 +249,12 @@ impl Catalogue {
             )?;
             changes_of(query.query([sequence as i64])?)?
         };
-        for change in &changes {
-            take_back(&transaction, change)?;
+        {
+            let mut editor = Editor::new(&transaction, self.limit_bytes);
+            for change in &changes {
+                take_back(&transaction, &mut editor, change)?;
+            }
+            editor.flush()?;
         }
         transaction
             .prepare_cached("UPDATE bundle SET notice = 0 WHERE notice = ?1")?
@@ -248,44 +279,54 @@ impl Catalogue {
 }
 
 /// The inverse of a change, as far as nothing newer is known.
-fn take_back(connection: &Connection, change: &Change) -> Result<(), CatalogueError> {
-    let known = |path: &[u8]| version(connection, change, path);
-    let is_this = |found: &Option<(i64, i64, Digest)>| matches!(found, Some((_, _, sha256)) if *sha256 == change.sha256);
+fn take_back(
+    connection: &Connection,
+    editor: &mut Editor<'_>,
+    change: &Change,
+) -> Result<(), CatalogueError> {
+    let root = change.root;
+    let known = editor.known(root, &change.path)?.cloned();
+    let same = known
+        .as_ref()
+        .is_some_and(|known| known.mark == mark(&change.sha256));
     let mut counted = 0;
     match &change.action {
+        Action::Added | Action::Changed if same => {
+            counted -= i64::from(editor.take(root, &change.path)?);
+        }
         Action::Added | Action::Changed => {
-            if is_this(&known(&change.path)?) {
-                counted -= take(connection, change.root, &change.path)?;
-            } else {
-                // a change of condition flag since has renamed it within its directory
-                for path in same_beside(connection, change)? {
-                    counted -= take(connection, change.root, &path)?;
+            for path in under_other_flags(&change.path) {
+                if editor
+                    .known(root, &path)?
+                    .is_some_and(|known| is_version(known, change))
+                {
+                    counted -= i64::from(editor.take(root, &path)?);
                 }
             }
         }
         Action::FlagChanged { origin } => {
-            if is_this(&known(&change.path)?) {
-                counted -= take(connection, change.root, &change.path)?;
-                if known(origin)?.is_none() {
-                    counted += put(connection, &at(change, origin))?;
+            if same {
+                counted -= i64::from(editor.take(root, &change.path)?);
+                if editor.known(root, origin)?.is_none() {
+                    counted += put(connection, editor, &at(change, origin))?;
                 }
             }
         }
         Action::Removed => {
-            if known(&change.path)?.is_none() {
-                counted += put(connection, change)?;
+            if known.is_none() {
+                counted += put(connection, editor, change)?;
             }
         }
         Action::Part { .. } => {
             connection
                 .prepare_cached("DELETE FROM progress WHERE root = ?1 AND path = ?2")?
-                .execute(params![change.root.0, change.path])?;
+                .execute(params![root.0, change.path])?;
             // the parts after it may have come, in other bundles: the whole file begins again
-            let found = known(&change.path)?;
-            let size = change.size_bytes as i64;
-            if matches!(found, Some((found_size, mtime, _)) if (found_size, mtime) == (size, change.mtime_ns))
-            {
-                counted -= take(connection, change.root, &change.path)?;
+            let whole = known.is_some_and(|known| {
+                (known.size_bytes, known.mtime_ns) == (change.size_bytes, change.mtime_ns)
+            });
+            if whole {
+                counted -= i64::from(editor.take(root, &change.path)?);
             }
         }
     }
@@ -297,30 +338,6 @@ fn take_back(connection: &Connection, change: &Change) -> Result<(), CatalogueEr
     Ok(())
 }
 
-/// Paths in the directory of the change's file that are known with the very version of the change.
-fn same_beside(connection: &Connection, change: &Change) -> Result<Vec<Vec<u8>>, CatalogueError> {
-    let (folder, _) = split(&change.path);
-    let mut directory = change.root;
-    for name in components(folder) {
-        match child(connection, directory, name)? {
-            Some(next) => directory = next,
-            None => return Ok(Vec::new()),
-        }
-    }
-    let mut query = connection.prepare_cached(
-        "SELECT name FROM file WHERE directory = ?1 AND size = ?2 AND mtime = ?3 AND sha256 = ?4",
-    )?;
-    let (size, mtime) = (change.size_bytes as i64, change.mtime_ns);
-    let names = query.query_map(params![directory.0, size, mtime, change.sha256], |row| {
-        row.get::<_, Vec<u8>>(0)
-    })?;
-    let full = |name: Vec<u8>| match folder {
-        [] => name,
-        folder => [folder, b"/", &name].concat(),
-    };
-    Ok(names.map(|name| name.map(full)).collect::<Result<_, _>>()?)
-}
-
 fn at(change: &Change, path: &[u8]) -> Change {
     Change {
         path: path.to_vec(),
@@ -328,25 +345,37 @@ fn at(change: &Change, path: &[u8]) -> Change {
     }
 }
 
-/// Size, time and digest of what is known at a path below the change's root.
-fn version(
-    connection: &Connection,
-    change: &Change,
-    path: &[u8],
-) -> Result<Option<(i64, i64, Digest)>, CatalogueError> {
-    let (folder, name) = split(path);
-    let mut directory = change.root;
-    for name in components(folder) {
-        match child(connection, directory, name)? {
-            Some(next) => directory = next,
-            None => return Ok(None),
+/// Whether this is the very version that a change brought.
+fn is_version(known: &Known, change: &Change) -> bool {
+    (known.size_bytes, known.mtime_ns, known.mark)
+        == (change.size_bytes, change.mtime_ns, mark(&change.sha256))
+}
+
+/// Components of a path that are looked at under other flags, at most: an object, and the content folder that it is in.
+const FLAGGED: usize = 3;
+
+/// Where the file at a path is after changes of condition flag, its own or those of folders that it is in.
+fn under_other_flags(path: &[u8]) -> Vec<Vec<u8>> {
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    let ends: Vec<usize> = ends.map(|(at, _)| at).chain([path.len()]).collect();
+    let starts = [0].into_iter().chain(ends.iter().map(|end| end + 1));
+    let flags: Vec<usize> = starts
+        .zip(&ends)
+        .filter(|(start, end)| Flagged::parse(&path[*start..**end]).is_some())
+        .map(|(_, end)| end - 1)
+        .collect();
+    let mut paths = vec![path.to_vec()];
+    for at in flags.into_iter().rev().take(FLAGGED) {
+        for place in 0..paths.len() {
+            for flag in [Flag::Deleted, Flag::Valid, Flag::Past] {
+                if flag.digit() != path[at] {
+                    let mut other = paths[place].clone();
+                    other[at] = flag.digit();
+                    paths.push(other);
+                }
+            }
         }
     }
-    let mut query = connection.prepare_cached(
-        "SELECT size, mtime, sha256 FROM file WHERE directory = ?1 AND name = ?2",
-    )?;
-    let found = query.query_row(params![directory.0, name], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-    });
-    Ok(found.optional()?)
+    paths.remove(0);
+    paths
 }

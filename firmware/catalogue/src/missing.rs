@@ -31,6 +31,10 @@ impl Catalogue {
             "DELETE FROM missing WHERE root = ?1 AND last <> ?2",
             params![root.0, walk as i64],
         )?;
+        transaction.execute(
+            "UPDATE source SET next = NULL, finished = began WHERE root = ?1",
+            [root.0],
+        )?;
         let count: i64 = transaction.query_row(
             "SELECT count(*) FROM missing WHERE root = ?1",
             [root.0],
@@ -40,11 +44,21 @@ impl Catalogue {
         Ok(count.unsigned_abs())
     }
 
-    /// Ends a walk after which nothing may be concluded: the count of walks in a row starts anew.
-    pub fn forget_missing(&mut self, root: Directory) -> Result<(), CatalogueError> {
-        self.connection
-            .execute("DELETE FROM missing WHERE root = ?1", [root.0])?;
-        Ok(())
+    /// Nothing may be concluded from the walk: the count of walks in a row starts anew. `complete`: it came to its end,
+    /// though some listings failed. Otherwise it can go on where it was remembered last.
+    pub fn forget_missing(
+        &mut self,
+        root: Directory,
+        complete: bool,
+    ) -> Result<(), CatalogueError> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute("DELETE FROM missing WHERE root = ?1", [root.0])?;
+        transaction.execute(
+            "UPDATE source SET next = CASE WHEN ?2 THEN NULL ELSE next END, whole = 0,
+                 finished = CASE WHEN ?2 THEN began ELSE finished END WHERE root = ?1",
+            params![root.0, complete],
+        )?;
+        Ok(transaction.commit()?)
     }
 
     /// Files that were missed by this walk and by an earlier one, sorted, at most `limit`, those after `after` only.

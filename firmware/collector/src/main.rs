@@ -12,6 +12,7 @@ type Run = fn(runtime::Runtime) -> Result<(), Box<dyn std::error::Error>>;
 /// Subcommand by role.
 const ROLES: &[(&str, Run)] = &[
     ("intake", roles::intake::run),
+    ("listener", roles::listener::run),
     ("keyholder", roles::keyholder::run),
     ("sender", roles::sender::run),
     ("tunnel", roles::tunnel::run),

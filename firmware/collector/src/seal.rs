@@ -5,14 +5,16 @@
 //! 2. A bundle appears under its name only when it is whole and durable, and after the one before it: temporary name,
 //!    fsync, rename, fsync of the folder. One run at a time writes into a folder.
 //! 3. Memory is bounded whatever the folders hold: a bundle in the making for each reading thread, one that waits, one
-//!    that is sealed. `tests/tests/large_file.rs` holds the figure.
+//!    that is sealed. Their memory is used again. `tests/tests/large_file.rs` holds the figure.
 //! 4. What cannot be sealed is told of, counted and left out; it stops nothing else.
 //!
 //! The threads that read also hash and compress, each for a bundle of its own (`reader`); this one encrypts, signs and
-//! writes them in the order in which they come. The manifest's order is that of the folders within a thread's share.
+//! writes them in the order in which they come; another waits for the disk and gives them their names (`durable`). The
+//! manifest's order is that of the folders within a thread's share.
 //! Messages name sources and counts, not files: names in a store contain patient IDs.
 
 mod bundles;
+mod durable;
 mod failure;
 mod order;
 mod pending;
@@ -25,7 +27,7 @@ use failure::SealFailure;
 use order::{HELP, Order};
 use pending::{Item, Kind, Pending};
 use progress::Progress;
-use reader::{Common, Counts, Message};
+use reader::{Common, Counts, Message, Rooms};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 use std::ffi::OsString;
@@ -91,6 +93,7 @@ fn seal(order: Order) -> Result<u64, SealFailure> {
     let common = Common {
         pending: Pending::new(roots, threads),
         counts: Counts::default(),
+        rooms: Rooms::default(),
         sources: order.sources,
     };
     thread::scope(|scope| {
@@ -130,22 +133,29 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn take_all(mut self, messages: Receiver<Message>) -> Result<u64, SealFailure> {
-        loop {
-            match messages.recv_timeout(progress::PERIOD) {
-                Ok(message) => self.take(message)?,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            let (files, bytes) = self.counts();
-            self.progress.show(files, bytes, self.bundles.written());
-        }
+        let taken = self.take_each(messages);
+        // what is written becomes durable, whatever ended the rest
+        let durable = self.bundles.finish();
         self.progress.clear();
+        durable.and(taken)?;
         let (files, bytes) = self.counts();
-        let (bundles, problems) = (self.bundles.written(), self.problems);
+        let (bundles, problems) = (self.bundles.durable(), self.problems);
         println!(
             "sealed {files} files with {bytes} bytes in {bundles} bundles; {problems} problems"
         );
         Ok(problems)
+    }
+
+    fn take_each(&mut self, messages: Receiver<Message>) -> Result<(), SealFailure> {
+        loop {
+            match messages.recv_timeout(progress::PERIOD) {
+                Ok(message) => self.take(message)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            let (files, bytes) = self.counts();
+            self.progress.show(files, bytes, self.bundles.durable());
+        }
     }
 
     fn counts(&self) -> (u64, u64) {
@@ -155,7 +165,11 @@ impl Work<'_> {
 
     fn take(&mut self, message: Message) -> Result<(), SealFailure> {
         match message {
-            Message::Closed(closed) => self.bundles.write(closed),
+            Message::Closed(closed) => {
+                let room = self.bundles.write(closed)?;
+                self.common.rooms.give(room);
+                Ok(())
+            }
             Message::Problem { source, what, why } => {
                 self.problems += 1;
                 self.progress.clear();

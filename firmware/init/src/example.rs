@@ -85,6 +85,7 @@ pub fn plan() -> Plan {
         collection: Collection {
             quiet_seconds: 30,
             period_seconds: 60,
+            pacing: site::Pacing::default(),
         },
     }
 }

@@ -4,7 +4,7 @@
 //! makes it, and no role needs the right to give files away.
 
 use crate::roles::{
-    AUDIT, CHARON, CLOCK, CONSOLE, INTAKE, KEYHOLDER, MAINTENANCE, PORTS, SENDER, TUNNEL,
+    AUDIT, CHARON, CLOCK, CONSOLE, INTAKE, KEYHOLDER, LISTENER, MAINTENANCE, PORTS, SENDER, TUNNEL,
 };
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -33,12 +33,14 @@ pub const RUN: &[Folder] = &[
     folder("/run/view", 0, 0, 0o700),
     folder("/run/site", MAINTENANCE, MAINTENANCE, 0o755),
     folder("/run/keyholder", KEYHOLDER, KEYHOLDER, 0o755),
+    folder("/run/intake", INTAKE, INTAKE, 0o755),
     folder("/run/audit", AUDIT, AUDIT, 0o755),
     folder("/run/charon", CHARON, CHARON, 0o750),
     folder("/run/status", 0, 0, 0o755),
     folder("/run/status/init", 0, 0, 0o755),
     folder("/run/status/intake", INTAKE, INTAKE, 0o755),
     folder("/run/status/keyholder", KEYHOLDER, KEYHOLDER, 0o755),
+    folder("/run/status/listener", LISTENER, LISTENER, 0o755),
     folder("/run/status/sender", SENDER, SENDER, 0o755),
     folder("/run/status/tunnel", TUNNEL, TUNNEL, 0o755),
     folder("/run/status/ports", PORTS, PORTS, 0o755),

@@ -142,6 +142,7 @@ pub const AUDIT: u32 = 107;
 pub const CLOCK: u32 = 108;
 pub const CONSOLE: u32 = 109;
 pub const CHARON: u32 = 110;
+pub const LISTENER: u32 = 111;
 
 /// In the order of starting.
 pub const ROLES: &[Role] = &[
@@ -363,6 +364,7 @@ pub const ROLES: &[Role] = &[
             read("/mnt"),
             read("/run/status/init"),
             write("/run/status/intake"),
+            write("/run/intake"),
             write("/state/catalogue"),
             write("/state/spool"),
         ],
@@ -375,6 +377,29 @@ pub const ROLES: &[Role] = &[
         restart: Restart::Always,
         earliest_ms: 0,
         open_files: 1024,
+    },
+    Role {
+        name: "listener",
+        uid: LISTENER,
+        program: COLLECTOR,
+        network: Network::None,
+        view: &[
+            NOTIFY,
+            PLAN,
+            read("/mnt"),
+            read("/run/intake"),
+            write("/run/status/listener"),
+        ],
+        capabilities: NONE,
+        // folders of a share may be entered by this group, its files not be opened
+        groups: &[INTAKE],
+        start: Start::Commissioned,
+        after: &["intake"],
+        readiness: Readiness::Notifies,
+        watchdog_seconds: WATCHDOG,
+        restart: Restart::Always,
+        earliest_ms: 0,
+        open_files: FILES,
     },
     Role {
         name: "sender",

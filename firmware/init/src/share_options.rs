@@ -79,8 +79,9 @@ fn smb(reader: u32) -> Vec<MountOption> {
         text("gid", reader.to_string()),
         MountOption::Flag("forceuid"),
         MountOption::Flag("forcegid"),
+        // the group may enter folders, so that `listener` can name one to the server, and open no file
         text("file_mode", "0400"),
-        text("dir_mode", "0500"),
+        text("dir_mode", "0550"),
         text("iocharset", "utf8"),
         // what the box reads it reads once, from the server: no lease that a writer of the hospital would have to
         // wait for, no handle that stays open behind our back, attributes at most a second old
@@ -174,6 +175,7 @@ mod tests {
         }
         assert!(request.options.contains(&text("vers", "3.1.1")));
         assert!(request.options.contains(&text("uid", "101")));
+        assert!(request.options.contains(&text("file_mode", "0400")));
     }
 
     #[test]

@@ -59,7 +59,15 @@ impl Desk {
         }
         one.event(Event::Commissioned);
         one.after(1000);
-        for name in ["keyholder", "charon", "tunnel", "clock", "intake", "sender"] {
+        for name in [
+            "keyholder",
+            "charon",
+            "tunnel",
+            "clock",
+            "intake",
+            "listener",
+            "sender",
+        ] {
             one.ready(name);
         }
         one

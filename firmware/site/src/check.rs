@@ -100,6 +100,7 @@ fn plan(written: Written) -> Option<Plan> {
         collection: Collection {
             quiet_seconds: written.quiet_seconds?.value,
             period_seconds: written.period_seconds?.value,
+            pacing: written.pacing?,
         },
     })
 }
@@ -189,5 +190,6 @@ fn source(written: written::Source) -> Option<Source> {
         kind: written.kind?.value,
         mount: written.mount?.value,
         path: written.path?.value,
+        feed_of: written.feed_of.map(|at| at.value),
     })
 }

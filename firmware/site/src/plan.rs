@@ -173,6 +173,10 @@ pub struct Source {
     pub mount: String,
     /// Path of the root below the mount; empty for the mount itself.
     pub path: PathBuf,
+    /// Of a transaction storage: name of the standardized source about which it tells. `None`: the only one on the same
+    /// mount, or at all.
+    #[serde(default)]
+    pub feed_of: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,4 +194,35 @@ pub struct Collection {
     pub quiet_seconds: u32,
     /// Time from the end of one walk over all sources to the start of the next.
     pub period_seconds: u32,
+    pub pacing: Pacing,
+}
+
+/// How hard the hospital's servers may be asked, and how soon each kind of change must be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pacing {
+    /// Questions to one source in a second; 0: no limit.
+    pub requests_per_second: u32,
+    /// Old dates are walked from this hour of the day, Japan Standard Time, ...
+    pub walk_from_hour: u32,
+    /// ... to this one, exclusive; the same twice: all day.
+    pub walk_to_hour: u32,
+    /// Dates so many days back are looked at in every period.
+    pub recent_days: u32,
+    /// In so many days each old file is asked for its size and time once.
+    pub verify_days: u32,
+    /// Old files taken in a day, once a source was walked to its end; 0: no limit.
+    pub daily_quota: u32,
+}
+
+impl Default for Pacing {
+    fn default() -> Self {
+        Self {
+            requests_per_second: 2000,
+            walk_from_hour: 0,
+            walk_to_hour: 0,
+            recent_days: 7,
+            verify_days: 30,
+            daily_quota: 500_000,
+        }
+    }
 }

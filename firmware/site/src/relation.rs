@@ -1,10 +1,10 @@
 //! The configuration compared with itself: names that must be unique, names that must exist, addresses that must fit.
 
-use crate::Window;
 use crate::fault::Collector;
 use crate::section::At;
 use crate::value::Network;
 use crate::written::{Interface, Source, Tunnel, Written};
+use crate::{SourceKind, Window};
 use std::net::Ipv4Addr;
 
 /// Reports every contradiction among values that are right in form.
@@ -38,6 +38,7 @@ pub(crate) fn compare(faults: &mut Collector<'_>, written: &Written) {
         }
     }
     sources(faults, written);
+    feeds(faults, &written.sources);
     if let Some(tunnel) = &written.tunnel {
         inner_addresses(faults, tunnel, &written.interfaces);
         peer(faults, tunnel, &written.interfaces);
@@ -217,6 +218,37 @@ fn sources(faults: &mut Collector<'_>, written: &Written) {
             faults.fault(&path.span, message);
         }
         seen.push(source);
+    }
+}
+
+/// What a transaction storage is said to tell about.
+fn feeds(faults: &mut Collector<'_>, sources: &[Source]) {
+    let kind = |source: &Source| source.kind.as_ref().map(|at| at.value);
+    let standardized: Vec<&str> = sources
+        .iter()
+        .filter(|source| kind(source) == Some(SourceKind::Standardized))
+        .filter_map(|source| source.name.as_ref())
+        .map(|at| at.value.as_str())
+        .collect();
+    let all_known = sources
+        .iter()
+        .all(|source| source.kind.is_some() && source.name.is_some());
+    for source in sources {
+        let Some(of) = &source.feed_of else {
+            continue;
+        };
+        if kind(source).is_some_and(|kind| kind != SourceKind::Transaction) {
+            let message =
+                "key \"feed-of\" has no use here, allowed: only with kind \"ssmix2-transaction\"";
+            faults.fault(&of.span, message.to_owned());
+        } else if all_known && !standardized.contains(&of.value.as_str()) {
+            let message = format!(
+                "there is no source {:?} of kind \"ssmix2-standardized\", allowed: {}",
+                of.value,
+                one_of(&standardized)
+            );
+            faults.fault(&of.span, message);
+        }
     }
 }
 

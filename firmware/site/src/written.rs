@@ -7,7 +7,7 @@ mod sending;
 use crate::fault::Collector;
 use crate::section::{At, Section};
 use crate::value::{self, Network, Url};
-use crate::{Protocol, SourceKind, TlsProfile};
+use crate::{Pacing, Protocol, SourceKind, TlsProfile};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use toml::de::{DeTable, DeValue};
@@ -31,6 +31,7 @@ pub(crate) struct Written {
     pub(crate) sources: Vec<Source>,
     pub(crate) quiet_seconds: Option<At<u32>>,
     pub(crate) period_seconds: Option<At<u32>>,
+    pub(crate) pacing: Option<Pacing>,
 }
 
 pub(crate) struct Interface {
@@ -95,6 +96,7 @@ pub(crate) struct Source {
     pub(crate) kind: Option<At<SourceKind>>,
     pub(crate) mount: Option<At<String>>,
     pub(crate) path: Option<At<PathBuf>>,
+    pub(crate) feed_of: Option<At<String>>,
 }
 
 const TABLES: &[&str] = &[
@@ -119,7 +121,7 @@ pub(crate) fn read(faults: &mut Collector<'_>, root: &DeTable<'_>) -> Written {
         .and_then(|section| section.required(faults, "name", value::NAME, value::name));
     let clock_servers = single(faults, root, "clock", "[clock]", &["servers"])
         .and_then(|section| section.list(faults, "servers", value::HOST, 1..=8, value::host));
-    let (quiet_seconds, period_seconds) = collection(faults, root);
+    let (quiet_seconds, period_seconds, pacing) = collection(faults, root);
     Written {
         box_name,
         interfaces: interfaces(faults, root),
@@ -132,6 +134,7 @@ pub(crate) fn read(faults: &mut Collector<'_>, root: &DeTable<'_>) -> Written {
         sources: sources(faults, root),
         quiet_seconds,
         period_seconds,
+        pacing,
     }
 }
 
@@ -338,7 +341,7 @@ fn sources(faults: &mut Collector<'_>, root: &DeTable<'_>) -> Vec<Source> {
         root,
         "source",
         "[[source]]",
-        &["name", "kind", "mount", "path"],
+        &["name", "kind", "mount", "path", "feed-of"],
         MOST_SOURCES,
     );
     let kinds = "\"ssmix2-standardized\", \"ssmix2-extended\", \"ssmix2-transaction\", \"dpc\" or \"receipt\"";
@@ -354,6 +357,7 @@ fn sources(faults: &mut Collector<'_>, root: &DeTable<'_>) -> Vec<Source> {
         }),
         mount: section.required(faults, "mount", "the name of a [[mount]]", own),
         path: section.required(faults, "path", value::BELOW, value::below),
+        feed_of: section.optional(faults, "feed-of", "the name of a [[source]]", own),
     };
     sections.iter().map(read).collect()
 }
@@ -361,22 +365,56 @@ fn sources(faults: &mut Collector<'_>, root: &DeTable<'_>) -> Vec<Source> {
 fn collection(
     faults: &mut Collector<'_>,
     root: &DeTable<'_>,
-) -> (Option<At<u32>>, Option<At<u32>>) {
+) -> (Option<At<u32>>, Option<At<u32>>, Option<Pacing>) {
     // A hospital system writes a file of some kB at once; a minute covers slow copies over its own network.
     const QUIET: u32 = 60;
     const PERIOD: u32 = 300;
     let at = |value| Some(At { value, span: 0..0 });
     if !root.contains_key("collection") {
-        return (at(QUIET), at(PERIOD));
+        return (at(QUIET), at(PERIOD), Some(Pacing::default()));
     }
-    let known = &["quiet-seconds", "period-seconds"];
+    let known = &[
+        "quiet-seconds",
+        "period-seconds",
+        "requests-per-second",
+        "walk-from-hour",
+        "walk-to-hour",
+        "recent-days",
+        "verify-days",
+        "daily-quota",
+    ];
     let Some(section) = single(faults, root, "collection", "[collection]", known) else {
-        return (None, None);
+        return (None, None, None);
     };
     (
         section.number(faults, "quiet-seconds", 1..=86_400, Some(QUIET)),
         section.number(faults, "period-seconds", 1..=86_400, Some(PERIOD)),
+        pacing(faults, &section),
     )
+}
+
+fn pacing(faults: &mut Collector<'_>, section: &Section<'_, '_>) -> Option<Pacing> {
+    let usual = Pacing::default();
+    let mut number = |key, range, usual| section.number(faults, key, range, Some(usual));
+    // all are read before any is missed, so that every fault is reported
+    let requests = number(
+        "requests-per-second",
+        0..=1_000_000,
+        usual.requests_per_second,
+    );
+    let from = number("walk-from-hour", 0..=23, usual.walk_from_hour);
+    let to = number("walk-to-hour", 0..=23, usual.walk_to_hour);
+    let recent = number("recent-days", 0..=366, usual.recent_days);
+    let verify = number("verify-days", 1..=366, usual.verify_days);
+    let quota = number("daily-quota", 0..=100_000_000, usual.daily_quota);
+    Some(Pacing {
+        requests_per_second: requests?.value,
+        walk_from_hour: from?.value,
+        walk_to_hour: to?.value,
+        recent_days: recent?.value,
+        verify_days: verify?.value,
+        daily_quota: quota?.value,
+    })
 }
 
 /// A name that is compared with the names of a list; `own` only makes it owned.

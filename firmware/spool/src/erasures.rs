@@ -10,6 +10,7 @@
 //! | 496 | 16 | first half of the SHA-256 of the 496 bytes before |
 
 use crate::digest;
+use crate::names::LAST;
 
 /// Bytes of the list: a sector, so that it is written wholly or not at all.
 pub const LIST_BYTES: usize = 512;
@@ -44,7 +45,9 @@ pub fn decode(bytes: &[u8]) -> Option<Vec<u64>> {
         .chunks_exact(8)
         .map(|word| word.try_into().map(u64::from_le_bytes).unwrap_or(0));
     let count = usize::try_from(words.next()?).ok()?;
-    (count <= MOST).then(|| words.take(count).collect())
+    let numbers: Vec<u64> = words.take(count).collect();
+    let has_names = |number: &u64| (1..=LAST).contains(number);
+    (count <= MOST && numbers.iter().all(has_names)).then_some(numbers)
 }
 
 #[cfg(test)]
@@ -63,6 +66,8 @@ mod tests {
             assert_eq!(decode(&wrong), None, "bit {bit}");
         }
         assert_eq!(decode(&encode(&[7])[1..]), None);
+        assert_eq!(decode(&encode(&[7, 0])), None);
+        assert_eq!(decode(&encode(&[LAST + 1])), None);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 const SLOT: &str = ".append-";
 const ERASED: &str = ".erased-";
 const DIGITS: usize = 10;
+/// The last number that has a name.
+pub const LAST: u64 = 9_999_999_999;
 
 /// The file of the latest erasures.
 pub const ERASURES: &str = ".erasures";

@@ -13,6 +13,16 @@ impl<D: Disk> Spool<D> {
         if self.slots.contains_key(&next) {
             return Ok(());
         }
+        // A released file takes a slot's name only from a durable name of its own: or a cut could leave it both, and the
+        // next bundle would be written over by the one after it.
+        if !self.erasures.is_empty()
+            && self.spare().next().is_some()
+            && let Err(source) = self.sync_names()
+        {
+            self.in_doubt = true;
+            let name = slot_name(next);
+            return Err(SpoolError::Commit { name, source });
+        }
         for number in next..next + D::BOUNDS.slots {
             if self.slots.contains_key(&number) || self.made.contains_key(&number) {
                 continue;

@@ -31,13 +31,14 @@ impl<D: Disk> Spool<D> {
         if !has_list && !spool.is_of_this_format(&slots) {
             return Err(SpoolError::OtherFormat);
         }
-        spool.settle_erasures(&mut slots, has_list)?;
+        let noted = spool.settle_erasures(&mut slots, has_list)?;
         for (sequence, length) in &slots {
             spool.settle_slot(*sequence, *length)?;
         }
         spool.last = [
             spool.queued.keys().next_back(),
             spool.erased.keys().next_back(),
+            noted.as_ref(),
         ]
         .into_iter()
         .flatten()
@@ -106,12 +107,13 @@ impl<D: Disk> Spool<D> {
         is_new || bearers.any(|name| matches!(self.record_of(&name), Ok(Some(_))))
     }
 
-    /// Gives the bundles that the list of erasures names the names of erased ones.
+    /// Gives the bundles that the list of erasures names the names of erased ones. Returns the highest number in the list:
+    /// it was given, even if its file is lost, and is not given again (invariant 4).
     fn settle_erasures(
         &mut self,
         slots: &mut BTreeMap<u64, u64>,
         has_list: bool,
-    ) -> Result<(), SpoolError> {
+    ) -> Result<Option<u64>, SpoolError> {
         let mut bytes = [0; erasures::LIST_BYTES];
         let read = self.disk.read_at(ERASURES, 0, &mut bytes);
         let Some(numbers) = read
@@ -127,9 +129,10 @@ impl<D: Disk> Spool<D> {
             };
             return made
                 .and_then(|()| self.disk.write(ERASURES, 0, &erasures::encode(&[])))
+                .map(|()| None)
                 .map_err(|source| self.unsettled(ERASURES, source));
         };
-        for sequence in numbers {
+        for &sequence in &numbers {
             let name = if self.queued.contains_key(&sequence) {
                 self.name(sequence)
             } else if slots.contains_key(&sequence) && !self.erased.contains_key(&sequence) {
@@ -146,7 +149,7 @@ impl<D: Disk> Spool<D> {
                 self.erased.insert(sequence, length);
             }
         }
-        Ok(())
+        Ok(numbers.into_iter().max())
     }
 
     /// Has erased bundles shortened where they are more than may be kept.

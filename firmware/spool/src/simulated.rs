@@ -179,6 +179,17 @@ impl Simulated {
         })
     }
 
+    /// A name of a file that has another name as well: what is written under one would change the other.
+    pub fn second_name(&self) -> Option<String> {
+        self.with(|state| {
+            let mut seen = std::collections::BTreeSet::new();
+            let names = state.names.iter();
+            names
+                .filter_map(|(name, number)| (!seen.insert(*number)).then(|| name.clone()))
+                .next()
+        })
+    }
+
     /// Tells two disks apart by what their calls see.
     pub fn fingerprint(&self) -> u64 {
         self.with(|state| {

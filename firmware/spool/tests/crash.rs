@@ -27,7 +27,7 @@ fn full() -> bool {
 }
 
 /// A queue that fills and drains; slots made three times; files written over; opened anew in between; drained to
-/// nothing; the newest erased first.
+/// nothing; the newest erased first; a file erased, released and taken for a slot at once.
 fn stories() -> Vec<Vec<Act>> {
     let grow = vec![Append; 5];
     let steady = [Append, EraseOldest, Release].repeat(9);
@@ -57,7 +57,13 @@ fn stories() -> Vec<Vec<Act>> {
         &[Append; 4],
     ]
     .concat();
-    vec![grow, steady, batches, slow, drained, wrap]
+    let reused = [
+        &[Append; SLOTS as usize][..],
+        &[EraseOldest, Release],
+        &[Append; 2],
+    ]
+    .concat();
+    vec![grow, steady, batches, slow, drained, wrap, reused]
 }
 
 fn steps_of(acts: &[Act]) -> u64 {

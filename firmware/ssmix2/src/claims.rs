@@ -1,5 +1,5 @@
 //! DPC files and receipt files (レセプト電算): the same names come again every month, so that a name is no identity
-//! over time; they are kept by path and digest like every other file.
+//! over time; each content under a path is a version, keyed by path and digest like every other file's.
 //!
 //! Whether a receipt file is whole can be seen: its last record is `GO,…`, after which one byte 0x1A may follow.
 
@@ -12,41 +12,55 @@ pub const DPC_KINDS: [&str; 10] = [
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Dpc<'a> {
+    /// The path up to the name, with its last `/`.
+    pub folder: &'a [u8],
     /// Index into [`DPC_KINDS`].
     pub kind: usize,
+    /// The kind as it is written.
+    pub word: &'a [u8],
     pub facility: &'a [u8],
     /// `YYMM`.
     pub month: &'a [u8],
+    /// `.txt` as it is written, or nothing.
+    pub ending: &'a [u8],
+}
+
+impl Dpc<'_> {
+    /// The path that it was read from.
+    pub fn render(&self) -> Vec<u8> {
+        let fields = [self.word, self.facility, self.month];
+        [self.folder, &fields.join(&b'_'), self.ending].concat()
+    }
 }
 
 /// Reads `<kind>_<facility, 9 digits>_<YYMM>.txt`.
 pub fn dpc(path: &[u8]) -> (Option<Dpc<'_>>, Deviations) {
     let mut found = Deviations::NONE;
     let name = crate::file_name(path);
-    let stem = match name.len().checked_sub(4) {
-        Some(at) if name[at..].eq_ignore_ascii_case(b".txt") => &name[..at],
-        _ => name,
+    let (stem, ending) = match name.len().checked_sub(4) {
+        Some(at) if name[at..].eq_ignore_ascii_case(b".txt") => name.split_at(at),
+        _ => (name, &b""[..]),
     };
     let mut fields = stem.split(|&byte| byte == b'_');
     let (kind, facility, month, rest) =
         (fields.next(), fields.next(), fields.next(), fields.next());
-    let known = kind.and_then(|kind| {
-        DPC_KINDS
-            .iter()
-            .position(|known| kind.eq_ignore_ascii_case(known.as_bytes()))
+    let known = kind.and_then(|word| {
+        let same = |known: &&str| word.eq_ignore_ascii_case(known.as_bytes());
+        Some((word, DPC_KINDS.iter().position(same)?))
     });
     match (known, facility, month, rest) {
-        (Some(kind), Some(facility), Some(month), None)
+        (Some((word, kind)), Some(facility), Some(month), None)
             if is_digits(facility, 9) && is_digits(month, 4) =>
         {
-            (
-                Some(Dpc {
-                    kind,
-                    facility,
-                    month,
-                }),
-                found,
-            )
+            let dpc = Dpc {
+                folder: crate::folder(path),
+                kind,
+                word,
+                facility,
+                month,
+                ending,
+            };
+            (Some(dpc), found)
         }
         _ => {
             found.insert(Deviation::UnknownName);
@@ -103,6 +117,32 @@ pub fn receipt_is_whole(tail: &[u8]) -> bool {
         && record.iter().filter(|&&byte| byte == b',').count() == 3
 }
 
+/// What shows that a file is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whole {
+    /// Its last record.
+    ByRecord,
+    /// Two looks that saw the same: no file of its kind shows its end.
+    ByLooks,
+    /// A file that should show its end and does not: it is waited for longer.
+    Doubtful,
+}
+
+/// Says what shows that the file at this path is whole, given its last [`RECEIPT_TAIL_BYTES`] or all of it. An empty
+/// file of any kind may be about to be filled.
+pub fn whole(store: crate::Store, path: &[u8], tail: &[u8]) -> Whole {
+    let shows = store == crate::Store::Receipt && receipt(path).0.is_some();
+    if tail.is_empty() {
+        Whole::Doubtful
+    } else if !shows {
+        Whole::ByLooks
+    } else if receipt_is_whole(tail) {
+        Whole::ByRecord
+    } else {
+        Whole::Doubtful
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,5 +180,19 @@ mod tests {
         ] {
             assert!(!receipt_is_whole(half));
         }
+    }
+
+    #[test]
+    fn only_a_receipt_file_shows_its_end_and_an_empty_file_never_does() {
+        use crate::Store::{Dpc, Receipt, Standardized};
+        let go = b"GO,1,100,99\r\n";
+        assert_eq!(whole(Receipt, b"x/RECEIPTC.UKE", go), Whole::ByRecord);
+        assert_eq!(
+            whole(Receipt, b"x/RECEIPTC.UKE", b"RE,1\r\n"),
+            Whole::Doubtful
+        );
+        assert_eq!(whole(Receipt, b"x/list.csv", b"1,2"), Whole::ByLooks);
+        assert_eq!(whole(Dpc, b"FF1_123456789_2401.txt", b"1"), Whole::ByLooks);
+        assert_eq!(whole(Standardized, b"1/x", b""), Whole::Doubtful);
     }
 }

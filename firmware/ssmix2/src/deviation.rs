@@ -26,10 +26,12 @@ pub enum Deviation {
     Flag,
     /// A name that the kind of store does not know at all.
     UnknownName,
+    /// Extended storage without content folders: the layout up to version 1.2b.
+    OldLayout,
 }
 
 /// Every kind with the word under which it is reported.
-pub const ALL: [(Deviation, &str); 11] = [
+pub const ALL: [(Deviation, &str); 12] = [
     (Deviation::Depth, "depth"),
     (Deviation::PatientFolder, "patient-folder"),
     (Deviation::FolderMismatch, "folder-mismatch"),
@@ -41,6 +43,7 @@ pub const ALL: [(Deviation, &str); 11] = [
     (Deviation::Department, "department"),
     (Deviation::Flag, "flag"),
     (Deviation::UnknownName, "unknown-name"),
+    (Deviation::OldLayout, "old-layout"),
 ];
 
 /// A set of deviations.

@@ -14,6 +14,17 @@ pub enum Flag {
     Past,
 }
 
+impl Flag {
+    /// The digit in a name.
+    pub fn digit(self) -> u8 {
+        match self {
+            Flag::Deleted => b'0',
+            Flag::Valid => b'1',
+            Flag::Past => b'2',
+        }
+    }
+}
+
 /// A name split into identity and flag.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Flagged<'a> {

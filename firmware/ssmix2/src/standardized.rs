@@ -14,13 +14,33 @@ pub const DATA_TYPES: [&str; 26] = [
 /// The fields of a file's name as they stand there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Object<'a> {
+    /// The path up to the name, with its last `/`.
+    pub folder: &'a [u8],
     pub patient: &'a [u8],
     pub date: &'a [u8],
     pub data_type: &'a [u8],
     pub order: &'a [u8],
     pub occurred: &'a [u8],
     pub department: &'a [u8],
+    /// The last field: the flag, or whatever stands in its place.
+    pub last: &'a [u8],
     pub flag: Option<crate::Flag>,
+}
+
+impl Object<'_> {
+    /// The path that it was read from.
+    pub fn render(&self) -> Vec<u8> {
+        let fields = [
+            self.patient,
+            self.date,
+            self.data_type,
+            self.order,
+            self.occurred,
+            self.department,
+            self.last,
+        ];
+        [self.folder, &fields.join(&b'_')].concat()
+    }
 }
 
 /// Reads a path relative to the root. An object is returned whenever the name has seven fields.
@@ -51,7 +71,7 @@ pub fn parse(path: &[u8]) -> (Option<Object<'_>>, Deviations) {
         found.insert(Deviation::FieldCount);
         return (None, found);
     }
-    let [patient, date, data_type, order, occurred, department, _] = fields;
+    let [patient, date, data_type, order, occurred, department, last] = fields;
     found.unless(date == b"-" || is_digits(date, 8), Deviation::Date);
     found.unless(
         DATA_TYPES.iter().any(|known| known.as_bytes() == data_type),
@@ -76,12 +96,14 @@ pub fn parse(path: &[u8]) -> (Option<Object<'_>>, Deviations) {
     }
     (
         Some(Object {
+            folder: crate::folder(path),
             patient,
             date,
             data_type,
             order,
             occurred,
             department,
+            last,
             flag,
         }),
         found,

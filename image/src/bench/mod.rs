@@ -5,11 +5,17 @@
 //! 3. A run that fails is a failure of the command, never a missing sample.
 
 mod boot;
+mod catalogue;
 mod commission;
+mod finding;
+mod first_scan;
+mod growth;
 mod native;
 mod open;
 mod receive;
 mod receive_load;
+mod rescan;
+mod rescan_day;
 mod seal_large;
 mod seal_limit;
 mod seal_small;
@@ -36,6 +42,31 @@ const MEASUREMENTS: &[(&str, &str, Measure)] = &[
         "boot",
         "size, memory and time to readiness of the image, beside a stock Debian 13",
         boot::measure,
+    ),
+    (
+        "rescan",
+        "walking 2 000 000 unchanged files, beside find, rsync and restic",
+        rescan::measure,
+    ),
+    (
+        "rescan-day",
+        "the same with a day's 20 000 changes, beside itself without",
+        rescan_day::measure,
+    ),
+    (
+        "first-scan",
+        "collecting 2 000 000 files, beside find, sha256sum, tar, zstd and openssl",
+        first_scan::measure,
+    ),
+    (
+        "catalogue",
+        "bytes and memory of 50 000 000 known names",
+        catalogue::measure,
+    ),
+    (
+        "growth",
+        "time and memory of a walk by the size of the store, with a plot",
+        growth::measure,
     ),
     (
         "seal-small",

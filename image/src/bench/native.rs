@@ -117,6 +117,21 @@ pub fn timed(
     })
 }
 
+/// Bytes that one core takes in a second of processor time by a digest or cipher of `openssl`, 1 MiB at a time.
+pub fn bytes_per_second(peers: &Peers, algorithm: &str) -> Result<f64, Box<dyn Error>> {
+    let output = Command::new(peers.program("openssl"))
+        .args(["speed", "-mr", "-seconds", "1", "-bytes", "1048576", "-evp"])
+        .arg(algorithm)
+        .stdin(Stdio::null())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    // +F:25:sha256:1957341866.67
+    let figure = said.lines().find_map(|line| line.strip_prefix("+F:"));
+    let figure = figure.and_then(|line| line.rsplit(':').next()?.parse().ok());
+    figure
+        .ok_or_else(|| format!("`openssl speed` gave no figure of {algorithm} but: {said}").into())
+}
+
 /// Lets both sides take turns: one run each that does not count, then `runs` of each.
 pub fn in_turns<T>(
     runs: usize,

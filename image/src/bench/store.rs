@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::native::{self, Taken, Workplace};
+use super::{Aim, Better, Figure, Side};
 use crate::cache::Cache;
 use crate::peers::Peers;
 use crate::step;
@@ -23,7 +24,6 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 pub const RUNS: usize = 5;
 
 const STOCK_SEAL: &str = r#"
-set -e -o pipefail
 cd "$STORE"
 "$PEERS/find" . -type f -print0 > "$OUT/list"
 "$PEERS/xargs" -0 -n "$SHARE" -s 2000000 -P "$CORES" sh -c '"$PEERS/sha256sum" "$@" > "$OUT/digests.$$"' sh < "$OUT/list"
@@ -39,7 +39,6 @@ sync "$OUT"/*.cms "$OUT"
 "#;
 
 const STOCK_OPEN: &str = r#"
-set -e -o pipefail
 for bundle in "$SEALED"/bundle-*.cms; do
     "$PEERS/openssl" cms -decrypt -binary -inform DER -in "$bundle" -recip "$KEYS/recipient.pem" -inkey "$KEYS/recipient.key" |
         "$PEERS/zstd" -q -d -c
@@ -179,15 +178,7 @@ impl Bench {
 
     /// The stock way to seal; see the header.
     pub fn stock_seal(&self, store: &Path, out: &Path, files: u64) -> Result<Taken> {
-        empty(out)?;
-        // one process of `sha256sum` for each core, or a few where the command line would be too long
-        let share = files.div_ceil(cores()).clamp(1, 12_500).to_string();
-        let variables = [
-            ("STORE", store.as_os_str()),
-            ("OUT", out.as_os_str()),
-            ("SHARE", share.as_ref()),
-        ];
-        self.script("stock-seal", STOCK_SEAL, &variables)
+        stock_seal(&self.peers, &self.join(""), store, out, files)
     }
 
     /// The stock way to open; see the header.
@@ -197,28 +188,8 @@ impl Bench {
         self.script("stock-open", STOCK_OPEN, &variables)
     }
 
-    /// Runs a script of stock tools under the same account as ours.
-    pub fn script(&self, name: &str, script: &str, variables: &[(&str, &OsStr)]) -> Result<Taken> {
-        let path = self.join(&format!("{name}.sh"));
-        let mut file = fs::File::create(&path)?;
-        let mut set = |name: &str, value: &OsStr| -> Result<()> {
-            let value = value.to_str().ok_or("the checkout's path is not UTF-8")?;
-            let value = value.replace('\'', r"'\''");
-            Ok(writeln!(file, "export {name}='{value}'")?)
-        };
-        let programs = self.peers.program("find");
-        let programs = programs.parent().ok_or("the peers have no folder")?;
-        set("PEERS", programs.as_ref())?;
-        set("KEYS", self.join("keys").as_ref())?;
-        set("CORES", cores().to_string().as_ref())?;
-        set("SHELL", "/bin/bash".as_ref())?;
-        for (name, value) in variables {
-            set(name, value)?;
-        }
-        file.write_all(script.as_bytes())?;
-        drop(file);
-        let log = self.join(&format!("{name}.log"));
-        native::timed(&self.peers, &log, "bash", &[path.as_ref()])
+    pub fn script(&self, name: &str, text: &str, variables: &[(&str, &OsStr)]) -> Result<Taken> {
+        script(&self.peers, &self.join(""), name, text, variables)
     }
 
     /// Checks that two trees hold the same files, byte for byte.
@@ -229,6 +200,117 @@ impl Bench {
                 .args([store, restored]),
         )?;
         Ok(())
+    }
+}
+
+/// The stock way to seal a store of so many files; see the header. The working folder has the keys.
+pub fn stock_seal(
+    peers: &Peers,
+    folder: &Path,
+    store: &Path,
+    out: &Path,
+    files: u64,
+) -> Result<Taken> {
+    empty(out)?;
+    // one process of `sha256sum` for each core, or a few where the command line would be too long
+    let share = files.div_ceil(cores()).clamp(1, 12_500).to_string();
+    let variables = [
+        ("STORE", store.as_os_str()),
+        ("OUT", out.as_os_str()),
+        ("SHARE", share.as_ref()),
+    ];
+    script(peers, folder, "stock-seal", STOCK_SEAL, &variables)
+}
+
+/// Runs a script of stock tools under the same account as ours, in a working folder that has the keys.
+pub fn script(
+    peers: &Peers,
+    folder: &Path,
+    name: &str,
+    text: &str,
+    variables: &[(&str, &OsStr)],
+) -> Result<Taken> {
+    let path = folder.join(format!("{name}.sh"));
+    let mut file = fs::File::create(&path)?;
+    writeln!(file, "set -e -o pipefail")?;
+    let mut set = |name: &str, value: &OsStr| -> Result<()> {
+        let value = value.to_str().ok_or("the checkout's path is not UTF-8")?;
+        let value = value.replace('\'', r"'\''");
+        Ok(writeln!(file, "export {name}='{value}'")?)
+    };
+    let programs = peers.program("find");
+    let programs = programs.parent().ok_or("the peers have no folder")?;
+    set("PEERS", programs.as_ref())?;
+    set("KEYS", folder.join("keys").as_ref())?;
+    set("CORES", cores().to_string().as_ref())?;
+    set("SHELL", "/bin/bash".as_ref())?;
+    for (name, value) in variables {
+        set(name, value)?;
+    }
+    file.write_all(text.as_bytes())?;
+    drop(file);
+    let log = folder.join(format!("{name}.log"));
+    native::timed(peers, &log, "bash", &[path.as_ref()])
+}
+
+/// What sealing must do, each step by a stock tool alone, in processor seconds. Reading and writing files is not in it.
+pub struct Steps {
+    pub compress: f64,
+    digests: f64,
+    cipher: f64,
+}
+
+impl Steps {
+    /// The format wants a digest of each content, of each whole file in parts, and of the sealed bundle. `bytes` are in files
+    /// that nearly all travel in parts.
+    pub fn of_large(bench: &Bench, compress: f64, bytes: u64, sealed: u64) -> Result<Steps> {
+        let digest = native::bytes_per_second(&bench.peers, "sha256")?;
+        let cipher = native::bytes_per_second(&bench.peers, "aes-256-gcm")?;
+        Ok(Steps {
+            compress,
+            digests: (2 * bytes + sealed) as f64 / digest,
+            cipher: sealed as f64 / cipher,
+        })
+    }
+
+    pub fn sum(&self) -> f64 {
+        self.compress + self.digests + self.cipher
+    }
+
+    /// How far a run is from it.
+    pub fn beside(&self, processor_seconds: f64) -> String {
+        format!(
+            "processor time: ours {processor_seconds:.2} s; its steps alone by stock tools {:.2} s (zstd {:.2}, three SHA-256 {:.2}, \
+             AES-256-GCM {:.2}): {:.2} of ours",
+            self.sum(),
+            self.compress,
+            self.digests,
+            self.cipher,
+            self.sum() / processor_seconds
+        )
+    }
+}
+
+/// One number of each run, our wall or processor time beside the peer's.
+pub fn times(
+    name: &'static str,
+    aim: Option<Aim>,
+    (ours, peer): (&[Taken], &[Taken]),
+    peer_name: &str,
+    number: fn(&Taken) -> f64,
+) -> Figure {
+    let side = |taken: &[Taken], command: &str| Side {
+        unit: "s",
+        samples: each(taken, number),
+        command: command.to_owned(),
+    };
+    Figure {
+        name,
+        aim,
+        better: Better::Smaller,
+        ours: side(ours, "collector seal"),
+        peer: Some(side(peer, peer_name)),
+        notes: Vec::new(),
     }
 }
 

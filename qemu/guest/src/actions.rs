@@ -1,5 +1,6 @@
 //! What the agent can do, one arm an action.
 
+use crate::life::Life;
 use crate::services::Services;
 use hospital::{Markers, Spec};
 use lab_guest::{Action, Answer};
@@ -13,9 +14,12 @@ pub fn carry_out(
     action: &Action,
     payload: Vec<u8>,
     services: &mut Services,
+    life: &mut Option<Life>,
 ) -> Result<Reply, Box<dyn Error>> {
     let mut answer = Answer::Done;
     let mut output = Vec::new();
+    let lived = |at_ms| Answer::Lived { at_ms };
+    let alive = || life.as_ref().ok_or("no hospital lives here");
     match action {
         Action::Ping => {}
         Action::Start { service } => services.start(*service)?,
@@ -65,6 +69,15 @@ pub fn carry_out(
             seed,
             changes,
         } => answer = change(folder, *seed, *changes)?,
+        Action::Live { home, seed } => *life = Some(Life::begin(home, *seed)?),
+        Action::Deed { at_ms, deed } => answer = lived(alive()?.act(*at_ms, deed)?),
+        Action::Hide { root, empty } => answer = lived(alive()?.hide(root, *empty)?),
+        Action::Show { root } => answer = lived(alive()?.show(root)?),
+        Action::Rest => answer = lived(alive()?.rest()?),
+        Action::Truth => {
+            let (at_ms, marks) = alive()?.truth()?;
+            (answer, output) = (lived(at_ms), marks);
+        }
     }
     Ok((answer, output))
 }

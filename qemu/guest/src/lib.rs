@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use hospital::live::Deed;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Read, Write};
@@ -15,6 +16,8 @@ use std::path::PathBuf;
 pub const PORT: &str = "agent";
 /// The guests put the contents of their settings disk here.
 pub const SETTINGS: &str = "/lab";
+/// The hospital's share as its systems see it: mounted over SMB, for writing. [`Service::Writer`] makes it.
+pub const WRITTEN: &str = "/srv/written";
 /// Longest payload of a message: a sealed bundle has at most 64 MiB, a fetched folder several of them.
 const LONGEST_BYTES: u64 = 2 << 30;
 
@@ -76,6 +79,44 @@ pub enum Action {
         seed: u64,
         changes: u64,
     },
+    /// A hospital begins to live, with empty roots.
+    Live {
+        home: Home,
+        seed: u64,
+    },
+    /// The living hospital does this once its clock shows that time, in milliseconds since it began.
+    Deed {
+        at_ms: u64,
+        deed: Deed,
+    },
+    /// Takes a root of the living hospital out of the share; with `empty` its folder stays.
+    Hide {
+        root: PathBuf,
+        empty: bool,
+    },
+    /// Brings it back.
+    Show {
+        root: PathBuf,
+    },
+    /// Answers when no file of the living hospital is on its way or left half-written.
+    Rest,
+    /// Answers with what every file was at which time: a list of [`hospital::live::Mark`].
+    Truth,
+}
+
+/// Where a hospital lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Home {
+    /// Its system writes here.
+    pub desk: PathBuf,
+    /// The same files as the shares show them.
+    pub share: PathBuf,
+    /// Roots that the shares do not show for a while. All three are on one file system.
+    pub away: PathBuf,
+    pub facility: String,
+    /// Names of the roots in these folders.
+    pub roots: Vec<PathBuf>,
 }
 
 /// A service of a guest.
@@ -84,6 +125,8 @@ pub enum Action {
 pub enum Service {
     /// The hospital's SMB share.
     Smb,
+    /// A system of the hospital that writes over SMB, as a server's word of changes is for those of its own clients.
+    Writer,
     /// The hospital's NFSv4 export.
     Nfs,
     /// The data centre's NTP server.
@@ -110,6 +153,10 @@ pub enum Answer {
         added: u64,
         updated: u64,
         removed: u64,
+    },
+    /// When the living hospital had done it, in milliseconds since it began.
+    Lived {
+        at_ms: u64,
     },
 }
 

@@ -7,6 +7,7 @@
 
 mod actions;
 mod boot;
+mod life;
 mod services;
 mod tunnel;
 
@@ -31,9 +32,11 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut writer = port.try_clone()?;
     let mut reader = BufReader::new(port);
     let mut services = services::Services::new(settings);
+    let mut life = None;
     loop {
         let (action, payload) = lab_guest::receive::<Action>(&mut reader)?;
-        let (answer, payload) = match actions::carry_out(&action, payload, &mut services) {
+        let (answer, payload) = match actions::carry_out(&action, payload, &mut services, &mut life)
+        {
             Ok(result) => result,
             Err(error) => (Answer::Failed(chain(error.as_ref())), Vec::new()),
         };

@@ -2,9 +2,10 @@
 
 use crate::boot::run;
 use crate::tunnel;
-use lab_guest::{DatacentreSettings, HospitalSettings, SETTINGS, Service, Settings};
+use lab_guest::{DatacentreSettings, HospitalSettings, SETTINGS, Service, Settings, WRITTEN};
 use std::collections::HashMap;
 use std::error::Error;
+use std::ffi::CString;
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -36,6 +37,7 @@ impl Services {
         self.stop(service)?;
         let children = match service {
             Service::Smb => self.smb()?,
+            Service::Writer => self.writer()?,
             Service::Nfs => self.nfs()?,
             Service::Time => time(self.datacentre()?)?,
             Service::Tunnel => tunnel::start(self.datacentre()?)?,
@@ -112,7 +114,8 @@ impl Services {
                 "[global]\nserver role = standalone server\nserver min protocol = SMB3\nserver smb encrypt = required\n\
              server signing = mandatory\nrestrict anonymous = 2\nmap to guest = never\ndisable netbios = yes\n\
              bind interfaces only = yes\ninterfaces = 127.0.0.1 {address}\nsmb ports = 445\nload printers = no\nprinting = bsd\nlog level = 1\nunix charset = UTF-8\nmangled names = no\n\
-             [store]\npath = {share}\nread only = yes\nvalid users = {user}\n",
+             [store]\npath = {share}\nread only = yes\nvalid users = {user}\n\
+             [writer]\npath = {share}\nread only = no\nvalid users = {user}\nforce user = root\n",
             ),
         )?;
         let mut smbpasswd = Command::new("smbpasswd");
@@ -139,6 +142,24 @@ impl Services {
         )?;
         listening(SocketAddr::from(([127, 0, 0, 1], 445)))?;
         Ok(vec![smbd])
+    }
+
+    /// Mounts the hospital's own share, after which whatever is written below [`WRITTEN`] comes to the server over SMB.
+    fn writer(&self) -> Result<Vec<Child>, Box<dyn Error>> {
+        let HospitalSettings { user, password, .. } = self.hospital()?;
+        run("modprobe", &["cifs"])?;
+        fs::create_dir_all(WRITTEN)?;
+        let options =
+            format!("ip=127.0.0.1,vers=3.1.1,seal,cache=none,username={user},password={password}");
+        rustix::mount::mount(
+            "//127.0.0.1/writer",
+            WRITTEN,
+            "cifs",
+            rustix::mount::MountFlags::empty(),
+            CString::new(options)?.as_c_str(),
+        )
+        .map_err(|error| format!("cannot mount the share for writing: {error}"))?;
+        Ok(Vec::new())
     }
 
     fn nfs(&self) -> Result<Vec<Child>, Box<dyn Error>> {

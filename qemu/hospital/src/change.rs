@@ -302,20 +302,8 @@ impl Hospital<'_> {
 
     /// The record that follows the one named `name`.
     fn successor(&mut self, name: &Name, flag: Flag, action: Action) -> Record {
-        let department = DEPARTMENTS
-            .iter()
-            .map(|(code, _)| *code)
-            .find(|code| *code == name.department);
-        Record {
-            kind: name.kind,
-            day: Day::parse(&name.day),
-            order: name.order,
-            sent: self.now.max(name.sent.plus(1)),
-            department: department.unwrap_or("-"),
-            flag,
-            action,
-            content: self.random.word(),
-        }
+        let (now, content) = (self.now, self.random.word());
+        name.successor(now, flag, action, content)
     }
 
     fn rename(&mut self, folder: &Path, name: &Name, flag: Flag) -> Result<(), Fault> {

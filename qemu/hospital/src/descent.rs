@@ -5,11 +5,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::calendar::Moment;
+use crate::calendar::{Day, Moment};
 use crate::fault::Fault;
 use crate::kinds::{Kind, kind_of};
 use crate::random::Random;
+use crate::record::{Action, Flag, Record};
 use crate::tree::{self, Species};
+use crate::words::DEPARTMENTS;
 
 /// How often a descent is begun anew before the store is said to have nothing fitting.
 const ATTEMPTS: u32 = 400;
@@ -55,6 +57,24 @@ impl Name {
             department: department.to_owned(),
             flag,
         })
+    }
+
+    /// The record that follows the one of this name.
+    pub fn successor(&self, now: Moment, flag: Flag, action: Action, content: u64) -> Record {
+        let department = DEPARTMENTS
+            .iter()
+            .map(|(code, _)| *code)
+            .find(|code| *code == self.department);
+        Record {
+            kind: self.kind,
+            day: Day::parse(&self.day),
+            order: self.order,
+            sent: now.max(self.sent.plus(1)),
+            department: department.unwrap_or("-"),
+            flag,
+            action,
+            content,
+        }
     }
 }
 

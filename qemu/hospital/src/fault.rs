@@ -14,6 +14,7 @@ pub enum Operation {
     List,
     Read,
     Rename,
+    Remove,
 }
 
 impl fmt::Display for Operation {
@@ -25,6 +26,7 @@ impl fmt::Display for Operation {
             Operation::List => "list",
             Operation::Read => "read",
             Operation::Rename => "rename",
+            Operation::Remove => "remove",
         })
     }
 }

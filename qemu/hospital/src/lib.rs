@@ -20,6 +20,7 @@ mod extended;
 mod fault;
 mod kinds;
 mod life;
+pub mod live;
 mod make;
 mod message;
 mod monthly;

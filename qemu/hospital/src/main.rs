@@ -3,6 +3,8 @@
 //! Results go to standard output (one JSON object, or a digest), errors to standard error. Exit status: 0 done, 1 failed
 //! or trees differ, 2 wrong command line.
 
+mod living;
+
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
@@ -51,6 +53,24 @@ hospital change --seed N --dir DIR [--add N] [--update N] [--delete N] [options]
 hospital finish FILE
     Completes the files that --torn left half-written, and removes FILE.
 
+hospital live --seed N --dir DIR --truth FILE [options]
+    Lets the hospital live on the store in DIR, which may be empty, deed by deed: orders, updates, deletions, documents,
+    late writes, slow files, output anew, monthly files, a clock that is set. What every file truly was when goes into
+    FILE. Every slow file is whole at the end. Prints counts.
+    --hours N           hours of the story, default 1
+    --from N            its first hour, default 8; --day YYYYMMDD its day, default 20250401
+    --deeds N           deeds a day, default 8000: nine tenths of them from 8 to 18 o'clock
+    --speed N           hours of the story in an hour, default 1; 0: without pauses
+    --gap-ms N          longest pause of a slow writer in the story, default 3000
+    --torn              also leaves files half-written for a while
+    --odd WHICH         also writes files that fit no rule (all or portable) and removes some
+    --facility DIGITS   default 1319999999
+    --story-time        stamps files with the story's time instead of the clock's
+
+hospital check --truth FILE [--base DIGEST] FOLDER...
+    Says how many files below the folders have bytes that were whole at some time, by FILE or by the digest of the store
+    from before; status 1 if any was half-written.
+
 hospital digest DIR
     Prints `sha256 size path` for each file, sorted; bytes outside ! to ~ and the backslash are written \\xHH.
 
@@ -81,10 +101,12 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
             Some("make") => make(parser),
             Some("change") => change(parser),
             Some("finish") => finish(parser),
+            Some("live") => living::live(parser),
+            Some("check") => living::check(parser),
             Some("digest") => digest(parser),
             Some("compare") => compare(parser),
             _ => Err(wrong(
-                "the commands are make, change, finish, digest, compare; see hospital --help",
+                "the commands are make, change, finish, live, check, digest, compare; see hospital --help",
             )),
         },
         Some(Long("help") | Short('h')) => help(),

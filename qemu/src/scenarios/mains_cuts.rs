@@ -10,8 +10,8 @@ use crate::Inputs;
 use crate::limits::{Limit, TUNNEL_COMES_UP};
 use crate::nbd::Loss;
 use crate::rig::{Lab, LabError, Setting};
-use crate::seed::{Seeded, mix};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use crate::seed::{self, Seeded, mix};
+use std::time::Duration;
 
 const FILES: u64 = 600;
 const CHANGES: u64 = 25;
@@ -28,7 +28,7 @@ const QUIET: Limit = Limit {
 };
 
 pub fn story(inputs: &Inputs, depth: Depth) -> Result<Outcome, LabError> {
-    let seed = seed();
+    let seed = seed::given_or_new();
     println!("mains-cuts: seed {seed} (LAB_SEED={seed} repeats it)");
     let mut choices = Seeded::new(seed);
     let mut lab = Lab::start(inputs, "mains-cuts", &Setting::default())?;
@@ -68,16 +68,4 @@ pub fn story(inputs: &Inputs, depth: Depth) -> Result<Outcome, LabError> {
         "the hospital has lost its own files".to_owned()
     })?;
     Ok(Outcome::Passed)
-}
-
-/// From `LAB_SEED`, or a new one each time.
-fn seed() -> u64 {
-    let given = std::env::var("LAB_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    given.unwrap_or_else(|| {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(1, |now| mix(now.as_nanos() as u64) >> 16)
-    })
 }

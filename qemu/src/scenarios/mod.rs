@@ -7,6 +7,8 @@ mod boots_from_disk;
 mod delivers;
 mod faulty_configuration;
 mod full_state_disk;
+mod histories;
+mod latency;
 mod mains_cuts;
 mod missing_share;
 mod outside_interface;
@@ -54,6 +56,11 @@ struct Scenario {
 /// The longest first, so that none of them runs alone at the end.
 const SCENARIOS: &[Scenario] = &[
     Scenario {
+        name: "histories",
+        claim: "over SMB and NFS every state that stood arrives once, nothing half-written ever, whatever fails in between",
+        story: histories::story,
+    },
+    Scenario {
         name: "outside-interface",
         claim: "only key exchange and ESP to the peer leave the box, and without a tunnel only key exchange",
         story: outside_interface::story,
@@ -72,6 +79,11 @@ const SCENARIOS: &[Scenario] = &[
         name: "delivers",
         claim: "every file arrives byte for byte, once, and so do changes",
         story: delivers::story,
+    },
+    Scenario {
+        name: "latency",
+        claim: "what is written over SMB is durable long before the next walk, because the server says so",
+        story: latency::story,
     },
     Scenario {
         name: "wrong-peer-certificate",

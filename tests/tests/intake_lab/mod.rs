@@ -6,7 +6,9 @@
 use bundle::{LocalSigner, Recipient, Sealer};
 use collector::roles::intake::collection::{Intake, Settings, Shared};
 use collector::roles::intake::error::IntakeError;
+use collector::roles::intake::pacing::Pacing;
 use collector::roles::intake::share::MountRule;
+use collector::roles::intake::walk::Walker;
 use collector::roles::intake::world::{Step, Stopped, World};
 use datacentre::{ca, open};
 use serde_json::Value;
@@ -15,7 +17,7 @@ use spool::simulated::Simulated;
 use spool::{Acknowledgement, Digest, Disk, Spool, digest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 pub const BOX: &str = "box-1";
@@ -45,7 +47,7 @@ fn keys() -> &'static Path {
     .path()
 }
 
-fn now() -> u64 {
+pub fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::SystemTime::UNIX_EPOCH)
         .unwrap()
@@ -66,8 +68,28 @@ struct State {
     free_after_pauses: Option<(u32, u64)>,
     /// The box's clock where it is not the host's.
     clock: Option<u64>,
+    /// Unix time at which the box was switched on, where its clock goes with its uptime.
+    epoch: Option<u64>,
+    /// The mains fail at the next step of this kind.
+    cut_on: Option<Step>,
     /// Bundles that have rotted: the sender sees that by their records.
     rotten: BTreeSet<String>,
+    /// Threads that live at the same time, and until when those that pause do so; see [`Outside::together`].
+    threads: usize,
+    pausing: Vec<Duration>,
+}
+
+impl State {
+    /// When all threads pause, time goes on to the end of the shortest pause.
+    fn jump(&mut self, woken: &Condvar) {
+        if let Some(next) = self.pausing.iter().min().copied()
+            && self.pausing.len() == self.threads
+        {
+            self.uptime = self.uptime.max(next);
+            self.pausing.retain(|end| *end > next);
+            woken.notify_all();
+        }
+    }
 }
 
 /// Whether the sender's receipts come at once.
@@ -90,6 +112,18 @@ pub struct Outside {
     state: Arc<Mutex<State>>,
     disk: Arc<Mutex<Simulated>>,
     shared: Arc<Mutex<Option<Arc<Shared<Simulated>>>>>,
+    woken: Arc<Condvar>,
+}
+
+/// A thread that pauses together with others; see [`Outside::together`].
+pub struct Pausing(Outside);
+
+impl Drop for Pausing {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock().unwrap();
+        state.threads -= 1;
+        state.jump(&self.0.woken);
+    }
 }
 
 struct Proof {
@@ -163,15 +197,29 @@ impl Outside {
         self.state.lock().unwrap().trail.clone()
     }
 
+    /// From now on so many threads live in one time, which stands while any of them is at work. Each holds its part.
+    pub fn together(&self, threads: usize) -> Vec<Pausing> {
+        self.state.lock().unwrap().threads = threads;
+        (0..threads).map(|_| Pausing(self.clone())).collect()
+    }
+
     /// Sets the box's clock, in Unix seconds.
     pub fn set_clock(&self, clock: u64) {
         self.state.lock().unwrap().clock = Some(clock);
+    }
+
+    /// Sets the box's clock, in Unix seconds; it goes on with the pauses.
+    pub fn start_clock(&self, clock: u64) {
+        let mut state = self.state.lock().unwrap();
+        state.epoch = Some(clock - state.uptime.as_secs());
     }
 }
 
 impl World for Outside {
     fn unix_seconds(&self) -> u64 {
-        self.state.lock().unwrap().clock.unwrap_or_else(now)
+        let state = self.state.lock().unwrap();
+        let running = state.epoch.map(|epoch| epoch + state.uptime.as_secs());
+        state.clock.or(running).unwrap_or_else(now)
     }
 
     fn uptime(&self) -> Duration {
@@ -180,7 +228,16 @@ impl World for Outside {
 
     fn pause(&self, duration: Duration) {
         let mut state = self.state.lock().unwrap();
-        state.uptime += duration;
+        let end = state.uptime + duration;
+        if state.threads == 0 {
+            state.uptime = end;
+        } else {
+            state.pausing.push(end);
+            state.jump(&self.woken);
+            while state.uptime < end {
+                state = self.woken.wait(state).unwrap();
+            }
+        }
         if let Some((pauses, bytes)) = &mut state.free_after_pauses {
             *pauses -= 1;
             if *pauses == 0 {
@@ -211,7 +268,7 @@ impl World for Outside {
             let mut state = self.state.lock().unwrap();
             let this = state.steps;
             state.steps += 1;
-            state.cut_at == Some(this)
+            state.cut_at == Some(this) || state.cut_on == Some(step)
         };
         if cut || self.disk().is_dead() {
             self.disk().cut_at(0);
@@ -226,12 +283,18 @@ impl World for Outside {
 pub struct Lab {
     folder: tempfile::TempDir,
     pub outside: Outside,
+    pacing: Pacing,
 }
 
 pub type Box1 = Intake<Outside, Simulated, LocalSigner>;
+pub type Walker1 = Walker<Outside, Simulated, LocalSigner>;
 
 impl Lab {
     pub fn new() -> Self {
+        Self::paced(Pacing::eager())
+    }
+
+    pub fn paced(pacing: Pacing) -> Self {
         // in memory where the host has such a folder: what the mains cut loses is decided by the simulated disk
         let folder = tempfile::tempdir_in("/dev/shm")
             .or_else(|_| tempfile::tempdir())
@@ -250,14 +313,23 @@ impl Lab {
             line: Line::Up,
             free_after_pauses: None,
             clock: None,
+            epoch: None,
+            cut_on: None,
             rotten: BTreeSet::new(),
+            threads: 0,
+            pausing: Vec::new(),
         };
         let outside = Outside {
             state: Arc::new(Mutex::new(state)),
             disk: Arc::new(Mutex::new(Simulated::new())),
             shared: Arc::new(Mutex::new(None)),
+            woken: Arc::default(),
         };
-        Self { folder, outside }
+        Self {
+            folder,
+            outside,
+            pacing,
+        }
     }
 
     /// A path in the hospital.
@@ -302,6 +374,11 @@ impl Lab {
         state.cut_at = Some(step);
     }
 
+    /// The mains fail at the next step of this kind, if one comes.
+    pub fn cut_on(&self, step: Option<Step>) {
+        self.outside.state.lock().unwrap().cut_on = step;
+    }
+
     pub fn disk(&self) -> Simulated {
         self.outside.disk()
     }
@@ -339,6 +416,7 @@ impl Lab {
                 kind: *kind,
                 mount: "share".to_owned(),
                 path: PathBuf::from(path),
+                feed_of: None,
             })
             .collect();
         let spool = Spool::open(self.disk(), BOX, 0)?;
@@ -349,6 +427,7 @@ impl Lab {
             mount_rule: MountRule::AnyFolder,
             sources,
             quiet: QUIET,
+            pacing: self.pacing.clone(),
         };
         let read = |name: &str| std::fs::read(keys().join(name)).unwrap();
         let recipient = Recipient::from_pem(&read("recipient.pem")).unwrap();
@@ -369,7 +448,10 @@ impl Lab {
         *self.outside.shared.lock().unwrap() = None;
         let survived = self.disk().restart(seed);
         *self.outside.disk.lock().unwrap() = survived;
-        self.outside.state.lock().unwrap().cut_at = None;
+        {
+            let mut state = self.outside.state.lock().unwrap();
+            (state.cut_at, state.cut_on) = (None, None);
+        }
         self.outside.send();
     }
 

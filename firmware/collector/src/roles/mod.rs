@@ -5,6 +5,7 @@ pub mod clock;
 pub mod console;
 pub mod intake;
 pub mod keyholder;
+pub mod listener;
 pub mod maintenance;
 pub mod ports;
 pub mod sender;

@@ -1,5 +1,6 @@
 //! The output folder: the sequence in it, and bundles that appear whole.
 
+use super::durable::{Durable, Folder};
 use super::failure::SealFailure;
 use super::order::read;
 use bundle::{BoxName, BundleName, Closed, Digest, LocalSigner, Sealer};
@@ -10,14 +11,21 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Seals and writes, in order. Holds the output folder's lock.
+/// What a bundle's file is called until it is whole and durable.
+const TEMPORARY: &str = "new";
+
+/// Bytes of one call of the kernel. Measured with `dd` on ext4, Linux 6.18: calls of up to 1 MiB take 0.2 s of processor time
+/// for 832 MiB, calls of 32 MiB up to ten times that.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// Seals and writes, in order.
 pub struct Bundles {
     sealer: Sealer<LocalSigner>,
-    out: PathBuf,
-    folder: File,
+    durable: Durable<Out>,
     sequence: u64,
     previous: Option<Digest>,
-    written: u64,
+    /// For the bytes of a bundle, used again for each.
+    room: Vec<u8>,
 }
 
 impl Bundles {
@@ -34,73 +42,128 @@ impl Bundles {
             Err(Errno::WOULDBLOCK) => return Err(SealFailure::Busy(out)),
             Err(error) => return Err(unusable(error.into())),
         }
-        let (sequence, previous) = last_bundle(&out, sealer.box_name())?;
+        let found = Found::look(&out, sealer.box_name()).map_err(unusable)?;
+        let previous = match &found.last {
+            None => None,
+            Some(name) => Some(Digest::of(&read(out.join(name.to_string()))?)),
+        };
+        // a run that was cut left them; nobody writes them now
+        for path in &found.unfinished {
+            fs::remove_file(path).map_err(unusable)?;
+        }
         Ok(Self {
             sealer,
-            out,
-            folder,
-            sequence,
+            durable: Durable::over(Out { path: out, folder }),
+            sequence: found.last.map_or(0, |name| name.sequence()),
             previous,
-            written: 0,
+            room: Vec::new(),
         })
     }
 
-    /// Bundles written by this run.
-    pub fn written(&self) -> u64 {
-        self.written
+    /// Bundles of this run that are durable.
+    pub fn durable(&self) -> u64 {
+        self.durable.count()
     }
 
-    /// Seals a draft as the next bundle. When this returns, the bundle is durable.
-    pub fn write(&mut self, closed: Closed) -> Result<(), SealFailure> {
+    /// Seals a draft as the next bundle, which becomes durable later; gives the draft's memory back.
+    pub fn write(&mut self, closed: Closed) -> Result<Vec<u8>, SealFailure> {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
+        let room = std::mem::take(&mut self.room);
         let sealed = self
             .sealer
-            .seal(&closed, self.sequence + 1, self.previous, now)
+            .seal_into(room, &closed, self.sequence + 1, self.previous, now)
             .map_err(SealFailure::Seal)?;
-        drop(closed);
-        let name = sealed.name.to_string();
-        self.write_durably(&name, &sealed.bytes)
-            .map_err(|source| SealFailure::Write { name, source })?;
+        self.durable.put(sealed.name.to_string(), &sealed.bytes)?;
         self.sequence += 1;
         self.previous = Some(sealed.sha256);
-        self.written += 1;
+        self.room = sealed.bytes;
+        Ok(closed.into_room())
+    }
+
+    /// Waits until all that was written is durable.
+    pub fn finish(&mut self) -> Result<(), SealFailure> {
+        self.durable.finish()
+    }
+}
+
+/// The folder on the disk. Holds its lock.
+struct Out {
+    path: PathBuf,
+    folder: File,
+}
+
+impl Out {
+    fn temporary(&self, name: &str) -> PathBuf {
+        self.path.join(format!(".{name}.{TEMPORARY}"))
+    }
+}
+
+impl Folder for Out {
+    type File = File;
+
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<File> {
+        let path = self.temporary(name);
+        let mut file = File::create(&path)?;
+        let written = bytes
+            .chunks(WRITE_BYTES)
+            .try_for_each(|piece| file.write_all(piece));
+        match written {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                // a full disk gets back what it can
+                let _ = fs::remove_file(&path);
+                Err(error)
+            }
+        }
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn rename(&self, name: &str) -> io::Result<()> {
+        let place = self.path.join(name);
+        let temporary = self.temporary(name);
+        rustix::fs::renameat_with(CWD, &temporary, CWD, &place, RenameFlags::NOREPLACE)?;
         Ok(())
     }
 
-    fn write_durably(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        // one of this name was left by a run that was cut
-        let temporary = self.out.join(format!(".{name}.new"));
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        let place = self.out.join(name);
-        rustix::fs::renameat_with(CWD, &temporary, CWD, &place, RenameFlags::NOREPLACE)?;
+    fn sync_names(&self) -> io::Result<()> {
         self.folder.sync_all()
     }
 }
 
-/// Number and digest of the last bundle in a folder; 0 where there is none.
-fn last_bundle(out: &Path, box_name: &BoxName) -> Result<(u64, Option<Digest>), SealFailure> {
-    let unusable = |source| SealFailure::Folder {
-        path: out.to_owned(),
-        source,
-    };
-    let mut last: Option<BundleName> = None;
-    for entry in fs::read_dir(out).map_err(unusable)? {
-        let name = entry.map_err(unusable)?.file_name();
-        if let Some(Ok(name)) = name.to_str().map(str::parse::<BundleName>)
-            && name.box_name() == box_name
-        {
-            last = last.max(Some(name));
+/// A box's bundles in a folder.
+#[derive(Default)]
+struct Found {
+    last: Option<BundleName>,
+    /// Files that never got their names.
+    unfinished: Vec<PathBuf>,
+}
+
+impl Found {
+    fn look(out: &Path, box_name: &BoxName) -> io::Result<Self> {
+        let mut found = Self::default();
+        for entry in fs::read_dir(out)? {
+            let entry = entry?;
+            let file = entry.file_name();
+            let Some(file) = file.to_str() else { continue };
+            let hidden = file.strip_prefix('.');
+            let unfinished =
+                hidden.and_then(|file| file.strip_suffix(TEMPORARY)?.strip_suffix('.'));
+            let Ok(name) = unfinished.unwrap_or(file).parse::<BundleName>() else {
+                continue;
+            };
+            if name.box_name() != box_name {
+                continue;
+            }
+            match unfinished {
+                Some(_) => found.unfinished.push(entry.path()),
+                None => found.last = found.last.max(Some(name)),
+            }
         }
-    }
-    match last {
-        None => Ok((0, None)),
-        Some(name) => Ok((
-            name.sequence(),
-            Some(Digest::of(&read(out.join(name.to_string()))?)),
-        )),
+        Ok(found)
     }
 }

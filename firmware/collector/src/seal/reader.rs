@@ -8,16 +8,16 @@
 
 use super::pending::{Item, Kind, Pending};
 use bundle::{
-    Body, Closed, Draft, Entry, Event, Hasher, PART_LIMIT_BYTES, Part, PathFault, PushError,
-    Source, VersionId,
+    Body, Closed, Draft, Entry, Event, PART_LIMIT_BYTES, Part, PathFault, PushError, Source,
+    VersionId, Whole,
 };
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Attempts at a file that changes while it is read.
 const ATTEMPTS: usize = 3;
@@ -53,7 +53,26 @@ pub struct Counts {
 pub struct Common {
     pub pending: Pending,
     pub counts: Counts,
+    pub rooms: Rooms,
     pub sources: Vec<Source>,
+}
+
+/// Memory of sealed drafts, for the next ones: the kernel would hand it out anew page by page.
+#[derive(Default)]
+pub struct Rooms(Mutex<Vec<Vec<u8>>>);
+
+impl Rooms {
+    pub fn give(&self, room: Vec<u8>) {
+        self.lock().push(room);
+    }
+
+    fn take(&self) -> Vec<u8> {
+        self.lock().pop().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why a file is left.
@@ -233,7 +252,7 @@ impl Reader<'_> {
     fn parts(&mut self, item: &Item, file: &OwnedFd, before: &Stat) -> Result<(), Left> {
         let total = before.st_size as u64;
         let version = version_of(before);
-        let mut hasher = Hasher::default();
+        let mut whole = Whole::default();
         let mut offset = 0;
         while offset < total {
             let size = PART_LIMIT_BYTES.min(total - offset) as usize;
@@ -241,18 +260,16 @@ impl Reader<'_> {
                 return Err(Left::Changed);
             }
             let content = &self.buffer[..size];
-            hasher.update(content);
-            let last = offset + size as u64 == total;
-            if last {
-                check_same(file, before, total as usize)?;
-            }
             let part = Part {
                 version,
                 total,
                 offset,
-                whole: last.then(|| hasher.clone().finish()),
+                whole: None,
             };
-            let body = Body::new(content, Some(before.st_mtime), Some(part));
+            let body = Body::of_part(content, Some(before.st_mtime), part, &mut whole);
+            if offset + size as u64 == total {
+                check_same(file, before, total as usize)?;
+            }
             self.drafts.push(item, body, size)?;
             offset += size as u64;
         }
@@ -306,11 +323,14 @@ impl Drafts<'_> {
         if self.draft.is_empty() {
             return Ok(());
         }
-        let next = Draft::new(self.common.sources.clone()).map_err(|error| self.fail(error))?;
-        let closed = std::mem::replace(&mut self.draft, next)
-            .close()
-            .map_err(|error| self.fail(error))?;
-        self.send(Message::Closed(closed))
+        let closed = match self.draft.close_and_begin() {
+            Ok(closed) => closed,
+            Err(error) => return Err(self.fail(error)),
+        };
+        self.send(Message::Closed(closed))?;
+        // only now: while it waited, the others had the use of it
+        self.draft.set_room(self.common.rooms.take());
+        Ok(())
     }
 }
 

@@ -200,6 +200,9 @@ fn perform(spool: &mut Spool<Simulated>, act: Act, told: &mut Told) -> Result<()
 pub fn check(disk: &Simulated, told: &Told) -> Result<Spool<Simulated>, String> {
     check_at_boot(disk, told)?;
     let spool = Spool::open(disk.clone(), BOX, 0).map_err(|error| error.to_string())?;
+    if let Some(name) = disk.second_name() {
+        return Err(format!("{name} is the second name of a file"));
+    }
     let next = spool.next();
     let mut allowed = told.bundles.clone();
     if let Some((sequence, bytes)) = &told.offered

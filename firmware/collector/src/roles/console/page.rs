@@ -21,6 +21,7 @@ const ORDER: &[&str] = &[
     "sender",
     "clock",
     "ports",
+    "listener",
     "console",
 ];
 

@@ -1,15 +1,20 @@
-//! One round of collecting: all sources are walked, candidates looked at twice, whole files sealed, removals concluded.
+//! Who shares what: one walker a source, the core that they all feed, and a keeper that seals in time. A walker asks its share and waits for it; the
+//! core holds the catalogue and the bundle in the making, and is locked for short, and never while a share is asked.
 
 use super::error::IntakeError;
-use super::looks::{Looks, Patience};
+use super::hints::Hints;
+use super::pacing::Pacing;
 use super::report::{Pulse, Report, SourceReport, SourceState, Transition};
 use super::share::MountRule;
-use super::world::{Step, World};
+use super::walk::Walker;
+use super::world::World;
 use bundle::{Draft, Entry, PushError, Sealer, Signer};
-use catalogue::{Catalogue, Change, Directory};
+use catalogue::{Action, Catalogue, Change, Directory, Known, mark};
 use serde_json::json;
 use site::{Source, SourceKind};
 use spool::{Disk, Spool};
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,24 +28,33 @@ pub struct Settings {
     pub sources: Vec<Source>,
     /// Time between the two looks that find a file unchanged.
     pub quiet: Duration,
+    pub pacing: Pacing,
 }
 
 /// How many times the quiet time an empty file, or a receipt file without its last record, is waited for.
 pub const PATIENCE_FACTOR: u32 = 5;
 
-/// A draft is sealed at the latest this long after its first entry, however slow the walk is.
-const LINGER: Duration = Duration::from_secs(60);
+/// A draft is sealed at the latest this long after its first entry, however slow the walks are; where the configured period
+/// is shorter, after that period. Sooner only when it is full: all sources share it, and one that has little to say must
+/// not seal what another has just begun.
+pub(super) const LINGER: Duration = Duration::from_secs(60);
 
-/// What the walking thread and the main thread share.
+/// What the walking threads and the main thread share.
 pub struct Shared<D> {
     pub spool: Mutex<Spool<D>>,
     pub report: Mutex<Report>,
-    pub pulse: Pulse,
+    /// By source.
+    pub pulses: Vec<Pulse>,
     pub ward: super::heal::Ward,
+    /// By source.
+    pub hints: Vec<Arc<Hints>>,
 }
 
 impl<D> Shared<D> {
     pub fn new(spool: Spool<D>, sources: &[Source]) -> Arc<Self> {
+        let hints = sources.iter().map(|_| Arc::default()).collect();
+        let pulses = sources.iter().map(|_| Pulse::default()).collect();
+        let ward = super::heal::Ward::new(sources.len());
         let sources = sources
             .iter()
             .map(|source| SourceReport {
@@ -55,8 +69,9 @@ impl<D> Shared<D> {
         Arc::new(Self {
             spool: Mutex::new(spool),
             report,
-            pulse: Pulse::default(),
-            ward: super::heal::Ward::default(),
+            pulses,
+            ward,
+            hints,
         })
     }
 
@@ -77,25 +92,197 @@ pub(super) struct Batch {
     pub losses: Vec<u64>,
     /// Uptime of the first entry.
     pub since: Option<Duration>,
+    /// Hashes of the paths that it concerns, old names of files too: of what is not yet committed the catalogue knows the
+    /// state before, by which nothing more is decided.
+    taken: HashSet<u64>,
+    /// By source: the folder with the first entry of the walk that is under way.
+    pub firsts: Vec<Option<Vec<u8>>>,
 }
 
-pub struct Intake<W, D, S> {
-    pub(super) world: W,
-    pub(super) settings: Settings,
+impl Batch {
+    pub fn new(sources: &[Source]) -> Result<Self, IntakeError> {
+        Ok(Self {
+            draft: new_draft(sources)?,
+            changes: Vec::new(),
+            losses: Vec::new(),
+            since: None,
+            taken: HashSet::new(),
+            firsts: vec![None; sources.len()],
+        })
+    }
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    Taken,
+    /// It is in the bundle in the making already.
+    Twice,
+    /// No bundle can hold such a path.
+    Unnameable,
+    /// It was decided on by what the catalogue no longer says.
+    Stale,
+}
+
+/// A state of the catalogue, by which something is decided.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct AsOf {
+    taken_back: u64,
+    sealed: u64,
+}
+
+/// Catalogue, bundle in the making, and sealer.
+pub struct Core<D, S> {
     pub(super) catalogue: Catalogue,
     pub(super) shared: Arc<Shared<D>>,
     pub(super) sealer: Sealer<S>,
-    /// Numbers of the sources' roots, in the order of the settings.
+    pub(super) sources: Vec<Source>,
+    /// Numbers of the sources' roots.
     pub(super) roots: Vec<Directory>,
     pub(super) batch: Batch,
-    pub(super) looks: Looks,
-    pub(super) patience: Patience,
-    pub(super) round: u64,
-    /// For the bytes of a file.
-    pub(super) buffer: Vec<u8>,
+    /// How many times changes of a damaged bundle were taken back.
+    pub(super) taken_back: u64,
+    /// How many bundles were in the making before this one; all of them are durable.
+    pub(super) sealed: u64,
+    /// See [`LINGER`].
+    pub(super) linger: Duration,
 }
 
-impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
+impl<D: Disk, S: Signer> Core<D, S> {
+    /// Whether this path is in the bundle in the making. If so, a walk that has found it at this place has to go on there
+    /// if this bundle is lost.
+    pub(super) fn holds(
+        &mut self,
+        source: usize,
+        root: Directory,
+        path: &[u8],
+        place: Option<&[u8]>,
+    ) -> bool {
+        let holds = self.batch.taken.contains(&key(root, path));
+        if let Some(place) = place.filter(|_| holds) {
+            self.batch.firsts[source].get_or_insert_with(|| place.to_vec());
+        }
+        holds
+    }
+
+    pub(super) fn as_of(&self) -> AsOf {
+        AsOf {
+            taken_back: self.taken_back,
+            sealed: self.sealed,
+        }
+    }
+
+    /// Takes an entry into the bundle in the making; seals first where that is full or old. `place` is where the walk
+    /// goes on if this bundle is lost, `as_of` is [`Core::as_of`] when the catalogue was asked.
+    pub(super) fn push(
+        &mut self,
+        world: &impl World,
+        entry: &Entry<'_>,
+        change: Change,
+        place: Option<&[u8]>,
+        as_of: AsOf,
+    ) -> Result<Pushed, IntakeError> {
+        if self.taken_back != as_of.taken_back {
+            return Ok(Pushed::Stale);
+        }
+        for path in concerned(&change) {
+            if self.holds(entry.source, change.root, path, place) {
+                return Ok(Pushed::Twice);
+            }
+        }
+        // the bundle that held it may have been committed while the share was asked
+        if self.sealed != as_of.sealed && !self.stands(&change)? {
+            return Ok(Pushed::Stale);
+        }
+        self.seal_if_old(world)?;
+        match self.batch.draft.push(entry) {
+            Err(PushError::Full) => {
+                self.seal(world)?;
+                self.batch.draft.push(entry).map_err(IntakeError::Draft)?;
+            }
+            Err(PushError::Path(_)) => return Ok(Pushed::Unnameable),
+            result => result.map_err(IntakeError::Draft)?,
+        }
+        if let Some(place) = place {
+            self.batch.firsts[entry.source].get_or_insert_with(|| place.to_vec());
+        }
+        self.batch.since.get_or_insert(world.uptime());
+        if !matches!(change.action, Action::Part { .. }) {
+            let keys = concerned(&change).map(|path| key(change.root, path));
+            self.batch.taken.extend(keys);
+        }
+        self.batch.changes.push(change);
+        Ok(Pushed::Taken)
+    }
+
+    /// Whether what the catalogue says now is still what such a change goes out from.
+    fn stands(&self, change: &Change) -> Result<bool, IntakeError> {
+        let known = |path| self.catalogue.file(change.root, path);
+        let version = |known: &Known| (known.size_bytes, known.mtime_ns);
+        let this = (change.size_bytes, change.mtime_ns);
+        let is_this = |known: Known| version(&known) == this && known.mark == mark(&change.sha256);
+        let here = known(&change.path)?;
+        Ok(match &change.action {
+            Action::Added => here.is_none(),
+            Action::Changed => here.is_some_and(|known| version(&known) != this),
+            Action::FlagChanged { origin } => here.is_none() && known(origin)?.is_some_and(is_this),
+            Action::Removed => here.is_some_and(is_this),
+            Action::Part { .. } => here.is_none_or(|known| version(&known) != this),
+        })
+    }
+
+    /// Time until the bundle in the making is to be sealed; `None`: nothing is in it.
+    pub(super) fn left(&self, world: &impl World) -> Option<Duration> {
+        let age = world.uptime().saturating_sub(self.batch.since?);
+        Some(self.linger.saturating_sub(age))
+    }
+
+    /// Seals a bundle that has been in the making for long.
+    pub(super) fn seal_if_old(&mut self, world: &impl World) -> Result<(), IntakeError> {
+        if self.left(world) == Some(Duration::ZERO) {
+            self.seal(world)?;
+        }
+        Ok(())
+    }
+}
+
+/// The paths whose known state a change changes.
+fn concerned(change: &Change) -> impl Iterator<Item = &[u8]> {
+    let origin = match &change.action {
+        Action::FlagChanged { origin } => Some(origin.as_slice()),
+        _ => None,
+    };
+    std::iter::once(change.path.as_slice()).chain(origin)
+}
+
+fn key(root: Directory, path: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (root, path).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Seals what has become old while walkers wait: for a share that hangs or is not asked often, for the quiet time, for the
+/// next turn.
+pub struct Keeper<W, D, S> {
+    core: Arc<Mutex<Core<D, S>>>,
+    world: W,
+}
+
+impl<W: World, D: Disk, S: Signer> Keeper<W, D, S> {
+    /// To be called again and again, by a thread of its own: sealing waits for room and for the keyholder.
+    pub fn beat(&self) -> Result<(), IntakeError> {
+        lock(&self.core).seal_if_old(&self.world)
+    }
+}
+
+/// All walkers.
+pub struct Intake<W, D, S> {
+    walkers: Vec<Walker<W, D, S>>,
+    core: Arc<Mutex<Core<D, S>>>,
+    world: W,
+}
+
+impl<W: World + Sync + Clone, D: Disk, S: Signer> Intake<W, D, S> {
     /// Opens the catalogue and settles what a cut has left open.
     pub fn open(
         world: W,
@@ -107,113 +294,79 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
         let mut catalogue = Catalogue::open(catalogue)?;
         super::sealing::recover(&world, &mut catalogue, &shared, sealer.box_name())?;
         super::heal::begin(&world, &catalogue, &shared)?;
-        let mut roots = Vec::with_capacity(settings.sources.len());
+        let mut known = Vec::with_capacity(settings.sources.len());
         for (place, source) in settings.sources.iter().enumerate() {
-            let known = catalogue.source(&source.name)?;
-            shared.report().sources[place].files = known.files;
-            roots.push(known.root);
+            let source = catalogue.source(&source.name)?;
+            shared.report().sources[place].files = source.files;
+            known.push(source);
         }
-        let batch = Batch {
-            draft: new_draft(&settings.sources)?,
-            changes: Vec::new(),
-            losses: Vec::new(),
-            since: None,
-        };
-        Ok(Self {
-            world,
-            settings,
+        let core = Arc::new(Mutex::new(Core {
             catalogue,
-            shared,
+            shared: Arc::clone(&shared),
             sealer,
-            roots,
-            batch,
-            looks: Looks::default(),
-            patience: Patience::default(),
-            round: 0,
-            buffer: Vec::new(),
+            batch: Batch::new(&settings.sources)?,
+            sources: settings.sources.clone(),
+            roots: known.iter().map(|source| source.root).collect(),
+            taken_back: 0,
+            sealed: 0,
+            linger: LINGER,
+        }));
+        let settings = Arc::new(settings);
+        let walkers = known
+            .into_iter()
+            .enumerate()
+            .map(|(place, source)| {
+                Walker::new(
+                    world.clone(),
+                    Arc::clone(&settings),
+                    Arc::clone(&core),
+                    Arc::clone(&shared),
+                    place,
+                    source,
+                )
+            })
+            .collect();
+        Ok(Self {
+            walkers,
+            core,
+            world,
         })
+    }
+
+    pub fn keeper(&self) -> Keeper<W, D, S> {
+        Keeper {
+            core: Arc::clone(&self.core),
+            world: self.world.clone(),
+        }
+    }
+
+    /// One walker a source, each for a thread of its own.
+    pub fn into_walkers(self) -> Vec<Walker<W, D, S>> {
+        self.walkers
     }
 
     /// Walks all sources once. When this returns, everything that was found whole is in durable bundles.
     pub fn round(&mut self) -> Result<(), IntakeError> {
-        self.round += 1;
-        self.heal()?;
-        let mut whole = Vec::with_capacity(self.roots.len());
-        for source in 0..self.roots.len() {
-            whole.push(self.walk(source)?);
+        lock(&self.core).heal(&self.world)?;
+        let mut courses = Vec::with_capacity(self.walkers.len());
+        for walker in &mut self.walkers {
+            courses.push(walker.walk()?);
         }
-        while self.ripen_oldest()? {}
-        self.seal()?;
-        for (source, walk) in whole.into_iter().enumerate() {
-            if let Some(walk) = walk {
-                self.removals(source, walk)?;
-            }
+        for walker in &mut self.walkers {
+            walker.ripen_all()?;
         }
-        self.report_losses()?;
-        self.patience.sweep(self.round);
-        self.shared.report().rounds = self.round;
-        Ok(())
+        lock(&self.core).seal(&self.world)?;
+        for (walker, course) in self.walkers.iter_mut().zip(courses) {
+            walker.finish(course)?;
+        }
+        let mut core = lock(&self.core);
+        core.seal(&self.world)?;
+        core.report_losses(&self.world)
     }
+}
 
-    /// Takes an entry into the bundle in the making; seals first where that is full.
-    pub(super) fn push(&mut self, entry: &Entry<'_>, change: Change) -> Result<(), IntakeError> {
-        if self
-            .batch
-            .since
-            .is_some_and(|since| self.world.uptime().saturating_sub(since) > LINGER)
-        {
-            self.seal()?;
-        }
-        match self.batch.draft.push(entry) {
-            Err(PushError::Full) => {
-                self.seal()?;
-                self.batch.draft.push(entry).map_err(IntakeError::Draft)?;
-            }
-            result => result.map_err(IntakeError::Draft)?,
-        }
-        self.batch.since.get_or_insert(self.world.uptime());
-        self.batch.changes.push(change);
-        Ok(())
-    }
-
-    /// Looks a second time at the folder that waits longest, once it is ripe. `false`: none waits.
-    pub(super) fn ripen_oldest(&mut self) -> Result<bool, IntakeError> {
-        let Some(first_look) = self.looks.oldest() else {
-            return Ok(false);
-        };
-        loop {
-            let waited = self.world.uptime().saturating_sub(first_look);
-            let Some(left) = self
-                .settings
-                .quiet
-                .checked_sub(waited)
-                .filter(|left| !left.is_zero())
-            else {
-                break;
-            };
-            self.world.step(Step::Waiting)?;
-            self.world.pause(left);
-        }
-        if let Some(place) = self.looks.pop() {
-            self.look_again(&place)?;
-        }
-        Ok(true)
-    }
-
-    /// Sets a source's state and puts it into the trail where it is news.
-    pub(super) fn set_state(
-        &mut self,
-        source: usize,
-        state: SourceState,
-    ) -> Result<(), IntakeError> {
-        let transition = self.shared.report().set_state(source, state.clone());
-        announce(
-            &self.world,
-            &self.settings.sources[source].name,
-            transition,
-            &state,
-        )
-    }
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Puts a change of state into the trail.

@@ -1,16 +1,16 @@
 //! What a folder's listing asks for, given what is known of it. Decides only; no I/O.
 
-use catalogue::{Difference, Digest, Known, Seen, diff};
+use catalogue::{Difference, Known, Mark, Seen, diff};
 
 /// Why a file is a candidate.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Why {
     Added,
     Changed,
-    /// It seems to be the known file at `origin` under another flag; its digest must be this one.
+    /// It seems to be the known file at `origin` under another flag; its digest must begin so.
     FlagChanged {
         origin: Vec<u8>,
-        sha256: Digest,
+        mark: Mark,
     },
 }
 
@@ -26,6 +26,8 @@ pub struct Decision {
     pub candidates: Vec<Candidate>,
     /// Known files that the listing does not show, by place among the known.
     pub missing: Vec<usize>,
+    /// Files of the twin that none in the listing is, by place among the twin's.
+    pub left: Vec<usize>,
 }
 
 /// A folder's path and what is known in it.
@@ -35,25 +37,9 @@ pub struct Twin<'a> {
 }
 
 /// Decides for the folder at `path`. `twin` is a known folder that vanished beside it and differs in the condition
-/// flag alone; it counts only where nothing is known of the folder itself.
+/// flag alone.
 pub fn decide(path: &[u8], known: &[Known], twin: Option<Twin<'_>>, seen: &[Seen]) -> Decision {
     let mut decision = Decision::default();
-    if let (Some(twin), true) = (twin, known.is_empty()) {
-        for (place, file) in seen.iter().enumerate() {
-            let before = twin
-                .known
-                .binary_search_by(|known| known.name.cmp(&file.name));
-            let why = match before.map(|before| &twin.known[before]) {
-                Ok(before) if before.same_version(file) => Why::FlagChanged {
-                    origin: join(twin.path, &before.name),
-                    sha256: before.sha256,
-                },
-                _ => Why::Added,
-            };
-            decision.candidates.push(Candidate { seen: place, why });
-        }
-        return decision;
-    }
     for difference in diff(known, seen) {
         match difference {
             Difference::New { seen } => decision.candidates.push(Candidate {
@@ -70,14 +56,41 @@ pub fn decide(path: &[u8], known: &[Known], twin: Option<Twin<'_>>, seen: &[Seen
             } => {
                 let why = Why::FlagChanged {
                     origin: join(path, &known[before].name),
-                    sha256: known[before].sha256,
+                    mark: known[before].mark,
                 };
                 decision.candidates.push(Candidate { seen, why });
             }
             Difference::Missing { known } => decision.missing.push(known),
         }
     }
+    if let Some(twin) = twin {
+        decision.follow(&twin, seen);
+    }
     decision
+}
+
+impl Decision {
+    /// Takes what is new here and the same in the twin for the twin's, one by one: some of its files may have been taken
+    /// in an earlier walk, changed with the rename, or gone before it.
+    fn follow(&mut self, twin: &Twin<'_>, seen: &[Seen]) {
+        let mut left = vec![true; twin.known.len()];
+        for candidate in &mut self.candidates {
+            let file = &seen[candidate.seen];
+            let place = twin
+                .known
+                .binary_search_by(|known| known.name.cmp(&file.name));
+            if let (Why::Added, Ok(place)) = (&candidate.why, place)
+                && twin.known[place].same_version(file)
+            {
+                left[place] = false;
+                candidate.why = Why::FlagChanged {
+                    origin: join(twin.path, &file.name),
+                    mark: twin.known[place].mark,
+                };
+            }
+        }
+        self.left = (0..left.len()).filter(|place| left[*place]).collect();
+    }
 }
 
 /// Pairs each new folder with a vanished one of the same stem: the content folders whose flag changed.
@@ -107,7 +120,7 @@ mod tests {
             name: name.into(),
             size_bytes: 5,
             mtime_ns: 1,
-            sha256: [9; 32],
+            mark: [9; 16],
         };
         let seen = |name: &str, mtime_ns| Seen {
             name: name.into(),
@@ -134,13 +147,14 @@ mod tests {
             whys == [
                 Why::FlagChanged {
                     origin: b"p/x_1/a".to_vec(),
-                    sha256: [9; 32]
+                    mark: [9; 16]
                 },
                 Why::Added,
                 Why::Added
             ]
         );
         assert!(decision.missing.is_empty());
+        assert_eq!(decision.left, [1]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! reported to the data centre ([`super::losses`]).
 //!
 //! Two halves. The main thread reads the queue piece by piece ([`Scrubbing`]) and tells what is damaged. The walking
-//! thread, which alone changes the catalogue, takes a damaged bundle's changes back, so that its next walks find them in
+//! threads, which alone change the catalogue, take a damaged bundle's changes back, so that their next walks find them in
 //! the hospital's store again and send them under a new number.
 //!
 //! Invariants
@@ -11,10 +11,12 @@
 //! 2. What a bundle has brought is in the catalogue until a receipt has erased it: the spool keeps the record of an
 //!    erased bundle until the catalogue has noted it. A kept bundle that is neither queued nor erased has vanished.
 //! 3. A bundle is collected again once. What the hospital has removed or changed since cannot be: it is reported lost.
-//! 4. The scrub keeps one number over restarts. It begins a pass at most once a day and is done with one in at most
+//! 4. Nothing is decided by what was known before changes were taken back: the bundle in the making is sealed first, and what
+//!    a walker has read of the catalogue is worth nothing after it ([`Core::taken_back`]).
+//! 5. The scrub keeps one number over restarts. It begins a pass at most once a day and is done with one in at most
 //!    [`PASS`], however long the queue is, as far as the disk can.
 
-use super::collection::{Intake, Shared};
+use super::collection::{Core, Shared};
 use super::error::IntakeError;
 use super::world::World;
 use bundle::{Digest, Signer};
@@ -38,9 +40,9 @@ const LEAST_BYTES: u64 = 256 << 10;
 /// Rows of the catalogue looked at together.
 const TOGETHER: usize = 512;
 
-/// What both threads know of damaged bundles.
-#[derive(Default)]
+/// What all threads know of damaged bundles.
 pub struct Ward {
+    sources: usize,
     state: Mutex<State>,
 }
 
@@ -51,11 +53,36 @@ struct State {
     /// Number up to which it has come.
     place: u64,
     damaged: BTreeSet<u64>,
-    /// Since which round and uptime the walking thread waits for what a damaged bundle brought.
-    waiting: BTreeMap<u64, (u64, Duration)>,
+    /// Losses that wait for what further walks bring.
+    waiting: BTreeMap<u64, Wait>,
+}
+
+/// What a loss has waited for so far.
+#[derive(Clone, Default)]
+pub(super) struct Wait {
+    /// Uptime at which it was found.
+    pub since: Duration,
+    /// By source: what walks have done since.
+    pub walks: Vec<Walks>,
+}
+
+/// Walks over one source.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Walks {
+    /// Those that came to their end and left nothing for another day.
+    pub ended: u64,
+    /// The last one left something.
+    pub left: bool,
 }
 
 impl Ward {
+    pub fn new(sources: usize) -> Self {
+        Self {
+            sources,
+            state: Mutex::default(),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,9 +92,24 @@ impl Ward {
         self.state().damaged.len()
     }
 
-    /// Since which round and uptime this loss waits for its report.
-    pub(super) fn waits_since(&self, sequence: u64, round: u64, now: Duration) -> (u64, Duration) {
-        *self.state().waiting.entry(sequence).or_insert((round, now))
+    /// What this loss has waited for so far. The first call begins the wait.
+    pub(super) fn wait(&self, sequence: u64, now: Duration) -> Wait {
+        let begun = || Wait {
+            since: now,
+            walks: vec![Walks::default(); self.sources],
+        };
+        let mut state = self.state();
+        state.waiting.entry(sequence).or_insert_with(begun).clone()
+    }
+
+    /// A walk over this source came to its end, and what it took is durable.
+    pub(super) fn walked(&self, source: usize, left: bool) {
+        for wait in self.state().waiting.values_mut() {
+            if let Some(walks) = wait.walks.get_mut(source) {
+                walks.ended += u64::from(!left);
+                walks.left = left;
+            }
+        }
     }
 
     /// Nothing is left to do about this bundle.
@@ -210,17 +252,17 @@ pub(super) fn begin<D: Disk>(
     Ok(())
 }
 
-impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
+impl<D: Disk, S: Signer> Core<D, S> {
     /// Before a walk: notes what was erased, and takes back what damaged bundles have brought. A full disk leaves it for
     /// the next walk.
-    pub(super) fn heal(&mut self) -> Result<(), IntakeError> {
-        match self.try_heal() {
+    pub(super) fn heal(&mut self, world: &impl World) -> Result<(), IntakeError> {
+        match self.try_heal(world) {
             Err(IntakeError::Catalogue(error)) if error.is_full() => Ok(()),
             result => result,
         }
     }
 
-    fn try_heal(&mut self) -> Result<(), IntakeError> {
+    fn try_heal(&mut self, world: &impl World) -> Result<(), IntakeError> {
         loop {
             let erased: Vec<u64> = self.shared.spool().erased().take(TOGETHER).collect();
             if erased.is_empty() {
@@ -236,14 +278,20 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
         // the newest first: each takes back what it has done to the state that the one before it made
         let damaged: Vec<u64> = self.shared.ward.state().damaged.iter().copied().collect();
         for number in damaged.iter().rev() {
+            if !self.catalogue.is_kept(*number)? {
+                continue;
+            }
+            // what is in the making may build on what is taken back, and that sees only what is known
+            self.seal(world)?;
             if let Some(entries) = self.catalogue.recollect(*number)? {
-                self.world.audit(
+                self.taken_back += 1;
+                world.audit(
                     "bundle-recollected",
                     json!({ "number": number, "entries": entries }),
                 )?;
             }
         }
-        self.let_go()?;
+        self.let_go(world)?;
         let place = self.shared.ward.state().place;
         if place != self.catalogue.scrub_place()? {
             self.catalogue.set_scrub_place(place)?;

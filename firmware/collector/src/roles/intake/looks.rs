@@ -1,42 +1,60 @@
 //! The quiet rule: a file is whole when two looks, at least the quiet time apart, saw the same size and time stamp.
 //!
-//! A folder with candidates waits in a bounded queue for its second look. Where the queue is full the walk waits too,
-//! so memory does not grow with the store. Some candidates need more patience than two looks: an empty file may be
+//! Parts of a store with candidates wait in a bounded queue for their second look. Where the queue is full the walk waits
+//! too, so memory does not grow with the store. Some candidates need more patience than two looks: an empty file may be
 //! about to be filled, and a receipt file without its last record is probably half written; they are remembered over
 //! walks, in a bounded table as well.
 
+use super::share::Ask;
 use catalogue::Seen;
 use heapless::Deque;
 use heapless::index_map::FnvIndexMap;
+use heapless::index_set::FnvIndexSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-/// Folders that wait for their second look; one takes about 150 bytes and 8 for each candidate.
-const PLACES: usize = 4096;
-/// Candidates in all of them.
+/// Parts that wait for their second look; one takes about 80 bytes, and what the next two bound.
+const PLACES: usize = 2048;
+/// Candidates in all of them, of 8 bytes. In one quiet time at most so many files become whole.
 const PRINTS: usize = 1 << 20;
+/// Folders in all of them, of about 150 bytes.
+const FOLDERS: usize = 1 << 17;
 /// Files that need patience. More than these wait for a later walk.
 const PATIENT: usize = 1024;
+/// Folders that are to be asked for everything in the next walk.
+const AGAIN: usize = 1024;
 
-/// Stands for name, size and time of a file.
+/// Stands for folder, name, size and time of a file.
 pub type Print = u64;
 
-pub fn print(seen: &Seen) -> Print {
+pub fn print(folder: &[u8], seen: &Seen) -> Print {
     let mut hasher = DefaultHasher::new();
-    (&seen.name, seen.size_bytes, seen.mtime_ns).hash(&mut hasher);
+    (folder, &seen.name, seen.size_bytes, seen.mtime_ns).hash(&mut hasher);
     hasher.finish()
 }
 
 /// A folder with candidates.
-pub struct Place {
-    pub source: usize,
+pub struct FolderLook {
     pub path: Vec<u8>,
     /// The folder that this one was before its flag changed.
     pub twin: Option<Vec<u8>>,
+    /// What the first look asked.
+    pub ask: Ask,
+    /// Names greater than this one, and not greater than the other, were looked at.
+    pub after: Vec<u8>,
+    pub until: Option<Vec<u8>>,
+}
+
+/// A part of a store with candidates.
+pub struct Place {
+    /// Never empty.
+    pub folders: Vec<FolderLook>,
     /// Sorted.
     pub prints: Vec<Print>,
     /// Uptime of the first look.
     pub first_look: Duration,
+    /// Found by the walk over everything, not by one over recent dates.
+    pub walk: bool,
 }
 
 impl Place {
@@ -49,32 +67,72 @@ impl Place {
 pub struct Looks {
     places: Box<Deque<Place, PLACES>>,
     prints: usize,
+    folders: usize,
 }
 
 impl Looks {
-    /// Whether another place with so many candidates can wait. An empty queue takes any.
-    pub fn has_room(&self, prints: usize) -> bool {
-        self.places.is_empty() || (!self.places.is_full() && self.prints + prints <= PRINTS)
+    /// Whether another place with so many folders and candidates can wait. An empty queue takes any.
+    pub fn has_room(&self, folders: usize, prints: usize) -> bool {
+        self.places.is_empty()
+            || (!self.places.is_full()
+                && self.prints + prints <= PRINTS
+                && self.folders + folders <= FOLDERS)
     }
 
     /// Takes a place; gives it back where there is no room.
     pub fn push(&mut self, mut place: Place) -> Result<(), Place> {
         place.prints.sort_unstable();
-        let count = place.prints.len();
+        let (prints, folders) = (place.prints.len(), place.folders.len());
         self.places.push_back(place)?;
-        self.prints += count;
+        self.prints += prints;
+        self.folders += folders;
         Ok(())
     }
 
-    /// Uptime of the oldest first look.
-    pub fn oldest(&self) -> Option<Duration> {
-        self.places.front().map(|place| place.first_look)
+    /// The place that waits longest.
+    pub fn oldest(&self) -> Option<&Place> {
+        self.places.front()
+    }
+
+    /// The first folder of the walk over everything that waits.
+    pub fn first_of_walk(&self) -> Option<&[u8]> {
+        let place = self.places.iter().find(|place| place.walk)?;
+        Some(&place.folders.first()?.path)
     }
 
     pub fn pop(&mut self) -> Option<Place> {
         let place = self.places.pop_front()?;
         self.prints -= place.prints.len();
+        self.folders -= place.folders.len();
         Some(place)
+    }
+}
+
+/// Folders in which a file was seen changed and was not taken: the next walk asks for all of their files again.
+#[derive(Default)]
+pub struct Again {
+    folders: Box<FnvIndexSet<u64, AGAIN>>,
+}
+
+impl Again {
+    fn key(path: &[u8]) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// `false`: there is no room to remember it.
+    pub fn note(&mut self, path: &[u8]) -> bool {
+        self.folders.insert(Self::key(path)).is_ok()
+    }
+
+    /// The folder was looked at again.
+    pub fn clear(&mut self, path: &[u8]) {
+        self.folders.remove(&Self::key(path));
+    }
+
+    pub fn holds(&self, path: &[u8]) -> bool {
+        !self.folders.is_empty() && self.folders.contains(&Self::key(path))
     }
 }
 
@@ -91,12 +149,6 @@ pub struct Patience {
 }
 
 impl Patience {
-    pub fn key(source: usize, folder: &[u8], print: Print) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (source, folder, print).hash(&mut hasher);
-        hasher.finish()
-    }
-
     /// Whether this version of a file has been seen for at least `wait`; it is remembered from the first call on.
     pub fn is_over(&mut self, key: u64, round: u64, now: Duration, wait: Duration) -> bool {
         match self.files.get_mut(&key) {
@@ -124,11 +176,10 @@ mod tests {
 
     fn place(prints: Vec<Print>) -> Place {
         Place {
-            source: 0,
-            path: vec![],
-            twin: None,
+            folders: vec![],
             prints,
             first_look: Duration::ZERO,
+            walk: true,
         }
     }
 
@@ -136,20 +187,20 @@ mod tests {
     fn the_queue_is_bounded_in_places_and_in_candidates() {
         let mut looks = Looks::default();
         assert!(
-            looks.has_room(PRINTS * 2),
+            looks.has_room(1, PRINTS * 2),
             "a single huge folder must not block for ever"
         );
         assert!(looks.push(place(vec![3, 1, 2])).is_ok());
-        assert!(!looks.has_room(PRINTS));
+        assert!(!looks.has_room(1, PRINTS));
         for _ in 1..PLACES {
-            assert!(looks.has_room(1));
+            assert!(looks.has_room(1, 1));
             assert!(looks.push(place(vec![1])).is_ok());
         }
-        assert!(!looks.has_room(1));
+        assert!(!looks.has_room(1, 1));
         assert!(looks.push(place(vec![1])).is_err());
         let first = looks.pop();
         assert!(first.is_some_and(|place| place.holds(2) && !place.holds(4)));
-        assert!(looks.has_room(1));
+        assert!(looks.has_room(1, 1));
     }
 
     #[test]

@@ -13,10 +13,14 @@
 //!    bundle or its notice.
 //! 3. What a notice reports stays in the catalogue until the notice was erased against a receipt. A notice that rots is a
 //!    loss like another, and the next notice reports both.
-//! 4. A loss waits for its report only while walks may still bring something: [`ROUNDS`], or while a source that it is
-//!    about is missing, [`LONGEST`]. Until then the data centre waits behind the gap.
+//! 4. A loss waits for its report only while walks may still bring something: until each source that it is about has come
+//!    to the end of [`WALKS`] further walks, and [`LONGEST`] where that source is missing or leaves old files for another
+//!    day. Until then the data centre waits behind the gap. A source that lacks nothing of it is not waited for.
+//!
+//! Each walker asks at the end of its turn whether something is to be reported, so whoever ends the last walk that a loss
+//! waits for reports it.
 
-use super::collection::{Batch, Intake, named};
+use super::collection::{Batch, Core, named};
 use super::error::IntakeError;
 use super::report::SourceState;
 use super::world::{Step, World};
@@ -26,37 +30,42 @@ use serde_json::json;
 use spool::{Disk, SpoolError};
 use std::time::Duration;
 
-/// Rounds that may bring what a lost bundle held: the first finds it, and the others what was being written meanwhile.
-const ROUNDS: u64 = 3;
-/// A missing source is waited for so long, counted from the first round after the loss.
+/// Walks over one source that may bring what a lost bundle held. The first may be one that was under way, or goes on after
+/// a restart, and has passed the place; the second finds it, and the third what was being written meanwhile.
+const WALKS: u64 = 3;
+/// A source that is missing, or that has used up its quota, is waited for so long, counted from the loss.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Rows of the catalogue looked at together.
 const TOGETHER: usize = 512;
 /// Kind of a source that is no longer configured.
 const FORMER: &str = "former";
 
-impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
-    /// After a round: seals what there is to report, and lets the damaged bundles go.
-    pub(super) fn report_losses(&mut self) -> Result<(), IntakeError> {
+impl<D: Disk, S: Signer> Core<D, S> {
+    /// After a walk: seals what there is to report, and lets the damaged bundles go.
+    pub(super) fn report_losses(&mut self, world: &impl World) -> Result<(), IntakeError> {
         loop {
-            let ripe = self.ripe()?;
+            let ripe = self.ripe(world)?;
             if ripe.is_empty() {
                 return Ok(());
             }
-            let (batch, told) = self.notice(&ripe)?;
-            self.world.step(Step::LossFound)?;
-            self.seal_batch(batch)?;
-            self.world.step(Step::LossReported)?;
-            for (number, files) in told {
-                self.world
-                    .audit("bundle-lost", json!({ "number": number, "files": files }))?;
+            if !self.batch.draft.is_empty() {
+                // what it lacks may be in the bundle in the making
+                self.seal(world)?;
+                continue;
             }
-            self.let_go()?;
+            let (batch, told) = self.notice(&ripe)?;
+            world.step(Step::LossFound)?;
+            self.seal_batch(world, batch)?;
+            world.step(Step::LossReported)?;
+            for (number, files) in told {
+                world.audit("bundle-lost", json!({ "number": number, "files": files }))?;
+            }
+            self.let_go(world)?;
         }
     }
 
     /// Losses without a notice for which nothing more is waited, with what they lack; as many as one look finds.
-    fn ripe(&mut self) -> Result<Vec<(Loss, Vec<LostVersion>)>, IntakeError> {
+    fn ripe(&self, world: &impl World) -> Result<Vec<(Loss, Vec<LostVersion>)>, IntakeError> {
         let (mut ripe, mut after, mut rows) = (Vec::new(), 0, 0);
         loop {
             let losses = self.catalogue.losses(after, TOGETHER)?;
@@ -66,7 +75,7 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
             after = last.sequence;
             for loss in losses.into_iter().filter(|loss| loss.notice.is_none()) {
                 let versions = self.catalogue.lost_versions(loss.sequence)?;
-                if self.waits_for(&loss, &versions) {
+                if self.waits_for(world, &loss, &versions) {
                     continue;
                 }
                 rows += 1 + versions.len();
@@ -79,21 +88,21 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
     }
 
     /// Whether a walk may still bring what is missing.
-    fn waits_for(&self, loss: &Loss, versions: &[LostVersion]) -> bool {
-        if versions.is_empty() {
-            return false;
-        }
-        let now = self.world.uptime();
-        let (round, since) = self.shared.ward.waits_since(loss.sequence, self.round, now);
+    fn waits_for(&self, world: &impl World, loss: &Loss, versions: &[LostVersion]) -> bool {
+        let now = world.uptime();
+        let wait = self.shared.ward.wait(loss.sequence, now);
+        let is_recent = now.saturating_sub(wait.since) < LONGEST;
         let report = self.shared.report();
-        let is_missing = |place: usize| {
-            !matches!(report.sources[place].state, SourceState::Present)
-                && versions
-                    .iter()
-                    .any(|version| version.root == self.roots[place])
-        };
-        let missing = (0..self.roots.len()).any(is_missing);
-        self.round - round + 1 < ROUNDS || (missing && now.saturating_sub(since) < LONGEST)
+        let lacks = |root| versions.iter().any(|version| version.root == root);
+        let mut sources = self.roots.iter().zip(&report.sources).zip(&wait.walks);
+        sources.any(|((root, source), walks)| {
+            let is_held_up = !matches!(source.state, SourceState::Present) || walks.left;
+            lacks(*root)
+                && match is_held_up {
+                    true => is_recent,
+                    false => walks.ended < WALKS,
+                }
+        })
     }
 
     /// A batch that reports as many of these as one manifest holds, and their numbers with the count of lost files.
@@ -101,7 +110,7 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
         &self,
         ripe: &[(Loss, Vec<LostVersion>)],
     ) -> Result<(Batch, Vec<(u64, usize)>), IntakeError> {
-        let mut sources = named(&self.settings.sources);
+        let mut sources = named(&self.sources);
         for version in ripe.iter().flat_map(|(_, versions)| versions) {
             if !sources.iter().any(|source| source.name == version.source) {
                 sources.push(bundle::Source {
@@ -139,32 +148,32 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
                 Err(error) => return Err(IntakeError::Draft(error)),
             }
         }
-        let batch = Batch {
-            draft,
-            changes: Vec::new(),
-            losses: told.iter().map(|(number, _)| *number).collect(),
-            since: None,
-        };
+        let mut batch = Batch::new(&self.sources)?;
+        batch.draft = draft;
+        batch.losses = told.iter().map(|(number, _)| *number).collect();
         Ok((batch, told))
     }
 
     /// Discards what a durable notice reports. One that reads whole again stays and is sent: the data centre compares it
-    /// with the notice.
-    pub(super) fn let_go(&mut self) -> Result<(), IntakeError> {
+    /// with the notice. From here on the others wait for theirs.
+    pub(super) fn let_go(&mut self, world: &impl World) -> Result<(), IntakeError> {
         let mut after = 0;
         loop {
             let losses = self.catalogue.losses(after, TOGETHER)?;
             let Some(last) = losses.last() else { break };
             after = last.sequence;
             for loss in losses {
-                let Some(notice) = loss.notice else { continue };
+                let Some(notice) = loss.notice else {
+                    self.shared.ward.wait(loss.sequence, world.uptime());
+                    continue;
+                };
                 let gone = {
                     let mut spool = self.shared.spool();
                     let queued = spool.is_queued(loss.sequence);
                     queued.then(|| spool.discard(loss.sequence, notice))
                 };
                 match gone {
-                    Some(Ok(())) => self.world.step(Step::Discarded)?,
+                    Some(Ok(())) => world.step(Step::Discarded)?,
                     None | Some(Err(SpoolError::NotLost { .. })) => {}
                     Some(Err(error)) => return Err(error.into()),
                 }

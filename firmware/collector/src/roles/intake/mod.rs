@@ -1,8 +1,10 @@
 //! Role `intake`: finds what is new and whole on the hospital's shares and seals it into the spool.
 //!
-//! Two threads. The walking thread ([`collection`]) does everything that may wait for a share, and all that changes
-//! the catalogue. The main thread gives signs of life, erases bundles against receipts ([`receipts`]), publishes the
-//! status, and notices a share that no longer answers; it never touches a share.
+//! One walking thread a source ([`walk`]) does everything that may wait for its share, so that one that hangs holds up
+//! no other; a second one helps it with listings ([`scan`]). What they find goes into one catalogue and one bundle in the
+//! making ([`collection`]), which a thread of its own seals in time. [`hints`] say where to look first. The main thread gives
+//! signs of life, erases bundles against receipts ([`receipts`]),
+//! publishes the status, and notices a share that no longer answers; it never touches a share.
 //!
 //! Invariants
 //! 1. Every version of a file that two looks found whole goes into exactly one durable bundle: [`sealing`] has the
@@ -10,23 +12,30 @@
 //! 2. Nothing is read as a removal unless the share was there before and after it was missed, twice: [`walk`],
 //!    [`take`].
 //! 3. Plaintext stays in memory. Names and contents of the hospital's files are in no log, record, status or error.
-//! 4. Memory is bounded: one listing, a bounded queue of folders ([`looks`]), one bundle in the making and one sealed.
+//! 4. Memory is bounded: pieces of listings, bounded queues ([`looks`]), one bundle in the making and one sealed.
+//! 5. Cost follows the changes where a share's times are honest ([`pacing`]); whether they are is tried all the time.
 //!
 //! Trusts: the kernel's file system clients to give what the server holds; the keyholder to sign; the trail to keep.
 //! Of the share it trusts nothing: names are bytes, links are not followed, paths do not leave the root ([`share`]).
 
 pub mod collection;
+mod course;
 pub mod decide;
 pub mod error;
 pub mod heal;
+pub mod hints;
 pub mod looks;
 mod losses;
+pub mod pacing;
 pub mod receipts;
 pub mod report;
+mod ripening;
+pub mod scan;
 mod sealing;
 pub mod share;
 mod take;
-mod walk;
+mod visit;
+pub mod walk;
 pub mod world;
 
 use crate::runtime::Runtime;
@@ -35,6 +44,7 @@ use crate::runtime::keyholder::Key;
 use bundle::{Recipient, Sealer, SignFailure, Signer};
 use collection::{Intake, Settings, Shared};
 use error::IntakeError;
+use pacing::Pacing;
 use receipts::Rule;
 use report::SourceState;
 use serde_json::Value;
@@ -54,7 +64,7 @@ const RESERVE_BYTES: u64 = 64 << 20;
 /// A share that has not answered one question for this long is reported as missing.
 const NO_ANSWER: Duration = Duration::from_secs(120);
 
-/// Between two looks of the main thread at receipts and status.
+/// Between two looks of the main thread at receipts and status, and of the sealing one at the bundle in the making.
 const BEAT: Duration = Duration::from_millis(500);
 
 /// `init` mounts the shares while this role starts: one is missing only when it had this time to appear.
@@ -76,12 +86,12 @@ pub fn run(runtime: Runtime) -> Result<(), Box<dyn Error>> {
         runtime: Arc::clone(&runtime),
         start: Instant::now(),
     };
-    let walking = start_walking(world.clone(), &plan, sealer, Arc::clone(&shared))?;
+    let walking = start_walking(&world, &plan, sealer, &shared)?;
     runtime.ready();
     let receipts = runtime.path("/state/spool/receipts");
     let beat = BEAT.min(runtime.longest_wait());
     let mut scrubbing = heal::Scrubbing::default();
-    while !walking.is_finished() {
+    while !walking.iter().any(JoinHandle::is_finished) {
         runtime.alive();
         receipts::process(&world, &receipts, &rule, &shared.spool)?;
         scrubbing.beat(&world, &shared)?;
@@ -89,46 +99,107 @@ pub fn run(runtime: Runtime) -> Result<(), Box<dyn Error>> {
         publish(&runtime, &shared);
         std::thread::sleep(beat);
     }
-    match walking.join() {
-        Ok(result) => Ok(result?),
-        Err(_) => Err("the walking thread ended by a panic".into()),
+    // none ends but by a fault; the others may hang at their shares and end with this process
+    for thread in walking.into_iter().filter(JoinHandle::is_finished) {
+        match thread.join() {
+            Ok(result) => result?,
+            Err(_) => return Err("a walking thread ended by a panic".into()),
+        }
     }
+    Ok(())
 }
 
+type Walking = JoinHandle<Result<(), IntakeError>>;
+
 fn start_walking(
-    world: Surroundings,
+    world: &Surroundings,
     plan: &Plan,
     sealer: Sealer<Keyholder>,
-    shared: Arc<Shared<Folder>>,
-) -> std::io::Result<JoinHandle<Result<(), IntakeError>>> {
+    shared: &Arc<Shared<Folder>>,
+) -> Result<Vec<Walking>, Box<dyn Error>> {
     let settings = Settings {
         mounts: world.runtime.path("/mnt"),
         mount_rule: MountRule::OwnDevice,
         sources: plan.sources.clone(),
         quiet: Duration::from_secs(plan.collection.quiet_seconds.into()),
+        pacing: pacing(&plan.collection.pacing),
     };
     let period = Duration::from_secs(plan.collection.period_seconds.into());
     let catalogue = world.runtime.path("/state/catalogue/catalogue.sqlite");
-    std::thread::Builder::new()
-        .name("walk".to_owned())
-        .stack_size(STACK_BYTES)
-        .spawn(move || {
-            await_mounts(&world, &settings);
-            let mut intake = Intake::open(world.clone(), settings, &catalogue, shared, sealer)?;
-            loop {
-                intake.round()?;
-                world.pause(period);
-            }
-        })
+    let intake = Intake::open(
+        world.clone(),
+        settings.clone(),
+        &catalogue,
+        Arc::clone(shared),
+        sealer,
+    )?;
+    start_hints(world, &settings, shared);
+    let (keeper, beats) = (intake.keeper(), world.clone());
+    let mut threads =
+        vec![
+            std::thread::Builder::new()
+                .name("seal".to_owned())
+                .spawn(move || {
+                    loop {
+                        keeper.beat()?;
+                        beats.pause(BEAT);
+                    }
+                })?,
+        ];
+    for (mut walker, source) in intake.into_walkers().into_iter().zip(&settings.sources) {
+        let (world, settings, source) = (world.clone(), settings.clone(), source.clone());
+        let thread = std::thread::Builder::new()
+            .name("walk".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                await_mount(&world, &settings, &source);
+                loop {
+                    walker.turn(period)?;
+                }
+            })?;
+        threads.push(thread);
+    }
+    Ok(threads)
+}
+
+/// Hints come by other threads, none of which is waited for.
+fn start_hints(world: &Surroundings, settings: &Settings, shared: &Shared<Folder>) {
+    hints::local::start(world, settings, &shared.hints);
+    if let Some(listener) = crate::role_table::find("listener") {
+        let log = world.clone();
+        hints::socket::start(
+            &world.runtime.path(hints::socket::SOCKET),
+            listener.uid,
+            &settings.sources,
+            &shared.hints,
+            move |text| log.log(text),
+        );
+    }
+}
+
+fn pacing(configured: &site::Pacing) -> Pacing {
+    // hours and days were checked with the configuration
+    let hour = |hour: u32| u8::try_from(hour % 24).unwrap_or_default();
+    Pacing {
+        requests_per_second: configured.requests_per_second,
+        hours: (
+            hour(configured.walk_from_hour),
+            hour(configured.walk_to_hour),
+        ),
+        recent_days: configured.recent_days,
+        verify: Duration::from_secs(u64::from(configured.verify_days) * 86_400),
+        daily_quota: configured.daily_quota.into(),
+        settle: pacing::SETTLE,
+        threads: pacing::THREADS,
+    }
 }
 
 /// Lets `init` finish mounting before the first round, within bounds.
-fn await_mounts(world: &Surroundings, settings: &Settings) {
-    let mounted = |source: &site::Source| {
-        let root = Path::new("");
-        share::Root::open(&settings.mounts, settings.mount_rule, &source.mount, root).is_ok()
-    };
-    while world.uptime() < MOUNTING && !settings.sources.iter().all(mounted) {
+fn await_mount(world: &Surroundings, settings: &Settings, source: &site::Source) {
+    let root = Path::new("");
+    let mounted =
+        || share::Root::open(&settings.mounts, settings.mount_rule, &source.mount, root).is_ok();
+    while world.uptime() < MOUNTING && !mounted() {
         world.pause(BEAT);
     }
 }
@@ -162,22 +233,25 @@ fn read(runtime: &Runtime, path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
         .map_err(|error| format!("cannot read {}: {error}", path.display()).into())
 }
 
-/// A share that hangs blocks the walking thread; so it is this thread that says so.
-fn report_hung(world: &impl World, shared: &Shared<Folder>) -> Result<(), IntakeError> {
-    let Some(source) = shared.pulse.hung(world.uptime(), NO_ANSWER) else {
-        return Ok(());
-    };
-    let state = SourceState::Missing {
-        reason: "no answer".to_owned(),
-    };
-    let (name, transition) = {
-        let mut report = shared.report();
-        (
-            report.sources[source].name.clone(),
-            report.set_state(source, state.clone()),
-        )
-    };
-    collection::announce(world, &name, transition, &state)
+/// A share that hangs blocks its walking thread; so it is the main thread that says so.
+pub fn report_hung<D>(world: &impl World, shared: &Shared<D>) -> Result<(), IntakeError> {
+    for (source, pulse) in shared.pulses.iter().enumerate() {
+        if pulse.hung(world.uptime(), NO_ANSWER).is_none() {
+            continue;
+        }
+        let state = SourceState::Missing {
+            reason: "no answer".to_owned(),
+        };
+        let (name, transition) = {
+            let mut report = shared.report();
+            (
+                report.sources[source].name.clone(),
+                report.set_state(source, state.clone()),
+            )
+        };
+        collection::announce(world, &name, transition, &state)?;
+    }
+    Ok(())
 }
 
 fn publish(runtime: &Runtime, shared: &Shared<Folder>) {
@@ -185,7 +259,10 @@ fn publish(runtime: &Runtime, shared: &Shared<Folder>) {
         let spool = shared.spool();
         (spool.queued().len(), spool.queued_bytes())
     };
-    let status = shared.report().json(bundles, bytes);
+    let mut status = shared.report().json(bundles, bytes);
+    for (source, hints) in shared.hints.iter().enumerate() {
+        status["sources"][source]["hints"] = hints.counts().json();
+    }
     runtime.publish(&status);
 }
 
@@ -220,6 +297,10 @@ impl World for Surroundings {
 
     fn pause(&self, duration: Duration) {
         std::thread::sleep(duration);
+    }
+
+    fn wait(&self, longest: Duration, hints: &hints::Hints) {
+        hints.wait(longest);
     }
 
     fn audit(&self, event: &str, fields: Value) -> Result<(), Stopped> {

@@ -17,6 +17,27 @@ pub enum SourceState {
     },
 }
 
+/// What the times of a source's folders are worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Times {
+    #[default]
+    Unproven,
+    /// Listings are spared by them.
+    Trusted,
+    /// A listing changed and the folder's time did not.
+    Lied,
+}
+
+impl Times {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Unproven => "unproven",
+            Self::Trusted => "trusted",
+            Self::Lied => "lied",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct SourceReport {
     pub name: String,
@@ -35,6 +56,16 @@ pub struct SourceReport {
     pub unreadable: u64,
     /// Files that changed while they were looked at or read in the last walk.
     pub unsettled: u64,
+    /// Files whose path no bundle can hold, in the last walk.
+    pub unnameable: u64,
+    /// Folders with old files that were left for another day in the last walk, since the daily quota is used up.
+    pub deferred: u64,
+    /// Folders listed in the last walk.
+    pub listed: u64,
+    /// What the times of the source's folders are worth.
+    pub times: Times,
+    /// Walks that came to their end.
+    pub walks: u64,
 }
 
 impl SourceReport {
@@ -141,6 +172,7 @@ impl SourceReport {
             "name": self.name, "state": state, "suspicious": self.suspicious, "files": self.files,
             "whole_walks": self.whole_walks, "deviations": deviations, "ignored": self.ignored,
             "alien": self.alien, "unreadable": self.unreadable, "unsettled": self.unsettled,
+            "unnameable": self.unnameable, "deferred": self.deferred, "listed": self.listed, "times": self.times.word(),
         })
     }
 }

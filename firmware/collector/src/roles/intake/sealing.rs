@@ -15,7 +15,7 @@
 //! No other bundle can be appended before (d) of this one, since there is one writer and one intent. So the head's
 //! newest digest is always enough for the answer.
 
-use super::collection::{Batch, Intake, Shared, new_draft};
+use super::collection::{Batch, Core, Shared};
 use super::error::IntakeError;
 use super::world::{Step, World};
 use bundle::{BoxName, Closed, Digest, SealError, SealedBundle, Sealer, Signer};
@@ -103,24 +103,25 @@ enum Offer {
     NotNow(String),
 }
 
-impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
+impl<D: Disk, S: Signer> Core<D, S> {
     /// Seals and commits what has been gathered, if anything. Waits for room and for the keyholder.
-    pub(super) fn seal(&mut self) -> Result<(), IntakeError> {
+    pub(super) fn seal(&mut self, world: &impl World) -> Result<(), IntakeError> {
         if self.batch.draft.is_empty() {
             return Ok(());
         }
-        let fresh = Batch {
-            draft: new_draft(&self.settings.sources)?,
-            changes: Vec::new(),
-            losses: Vec::new(),
-            since: None,
-        };
+        let fresh = Batch::new(&self.sources)?;
         let batch = std::mem::replace(&mut self.batch, fresh);
-        self.seal_batch(batch)
+        self.seal_batch(world, batch)?;
+        self.sealed += 1;
+        Ok(())
     }
 
     /// Seals and commits a batch that is not empty.
-    pub(super) fn seal_batch(&mut self, batch: Batch) -> Result<(), IntakeError> {
+    pub(super) fn seal_batch(
+        &mut self,
+        world: &impl World,
+        batch: Batch,
+    ) -> Result<(), IntakeError> {
         let Batch {
             draft,
             changes,
@@ -128,19 +129,19 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
             ..
         } = batch;
         let closed = draft.close().map_err(IntakeError::Draft)?;
-        self.world.step(Step::DraftClosed)?;
+        world.step(Step::DraftClosed)?;
         loop {
-            let offer = match self.seal_once(&closed) {
-                Ok(sealed) => self.offer(&closed, &sealed, &changes, &losses)?,
+            let offer = match self.seal_once(world, &closed) {
+                Ok(sealed) => self.offer(world, &closed, &sealed, &changes, &losses)?,
                 Err(error) if passes(&error) => Offer::NotNow(crate::runtime::chain(&error)),
                 Err(error) => return Err(IntakeError::Seal(error)),
             };
             match offer {
                 Offer::Committed => break,
-                Offer::NotNow(reason) => self.wait(&reason)?,
+                Offer::NotNow(reason) => self.wait(world, &reason)?,
             }
         }
-        self.resume()?;
+        self.resume(world)?;
         let mut report = self.shared.report();
         report.sealed += 1;
         for (place, root) in self.roots.iter().enumerate() {
@@ -149,13 +150,14 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
         Ok(())
     }
 
-    fn seal_once(&self, closed: &Closed) -> Result<SealedBundle, SealError> {
+    fn seal_once(&self, world: &impl World, closed: &Closed) -> Result<SealedBundle, SealError> {
         let next = self.shared.spool().next();
-        seal(&self.sealer, closed, next, self.world.unix_seconds())
+        seal(&self.sealer, closed, next, world.unix_seconds())
     }
 
     fn offer(
         &mut self,
+        world: &impl World,
         closed: &Closed,
         sealed: &SealedBundle,
         changes: &[Change],
@@ -177,57 +179,57 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
             Err(error) if error.is_full() => return Ok(Offer::NotNow(error.to_string())),
             Err(error) => return Err(error.into()),
         }
-        self.world.step(Step::IntentWritten)?;
+        world.step(Step::IntentWritten)?;
         let appended = self
             .shared
             .spool()
             .append(sequence, sealed.sha256.0, &sealed.bytes);
         if let Err(error) = appended {
             if error.advice() == Advice::Retry {
-                self.until_done(Catalogue::roll_back)?;
+                self.until_done(world, Catalogue::roll_back)?;
             }
             return not_now(error);
         }
-        self.world.step(Step::Appended)?;
-        tell_sealed(&self.world, self.sealer.box_name(), &intent, losses, false)?;
-        self.world.step(Step::Audited)?;
-        self.until_done(|catalogue| catalogue.commit().map(drop))?;
-        self.world.step(Step::Committed)?;
+        world.step(Step::Appended)?;
+        tell_sealed(world, self.sealer.box_name(), &intent, losses, false)?;
+        world.step(Step::Audited)?;
+        self.until_done(world, |catalogue| catalogue.commit().map(drop))?;
+        world.step(Step::Committed)?;
         Ok(Offer::Committed)
     }
 
     /// Repeats a transaction of the catalogue until the disk has room for it.
     fn until_done(
         &mut self,
+        world: &impl World,
         act: impl Fn(&mut Catalogue) -> Result<(), CatalogueError>,
     ) -> Result<(), IntakeError> {
         loop {
             match act(&mut self.catalogue) {
-                Err(error) if error.is_full() => self.wait(&error.to_string())?,
+                Err(error) if error.is_full() => self.wait(world, &error.to_string())?,
                 result => return Ok(result?),
             }
         }
     }
 
     /// Says once why nothing is collected, and waits a little.
-    fn wait(&mut self, reason: &str) -> Result<(), IntakeError> {
+    fn wait(&mut self, world: &impl World, reason: &str) -> Result<(), IntakeError> {
         let news = {
             let mut report = self.shared.report();
             report.paused.replace(reason.to_owned()).is_none()
         };
         if news {
-            self.world
-                .audit("collecting-paused", json!({ "reason": reason }))?;
+            world.audit("collecting-paused", json!({ "reason": reason }))?;
         }
-        self.world.step(Step::Waiting)?;
-        self.world.pause(AGAIN);
+        world.step(Step::Waiting)?;
+        world.pause(AGAIN);
         Ok(())
     }
 
-    fn resume(&mut self) -> Result<(), IntakeError> {
+    fn resume(&mut self, world: &impl World) -> Result<(), IntakeError> {
         let was_paused = self.shared.report().paused.take().is_some();
         if was_paused {
-            self.world.audit("collecting-resumed", json!({}))?;
+            world.audit("collecting-resumed", json!({}))?;
         }
         Ok(())
     }

@@ -1,24 +1,27 @@
-//! Reading one file into the bundle in the making: whole, in parts, or as a change of flag; and concluding removals.
+//! The second look: reading what it finds as the first one did into the bundle in the making, whole, in parts, or as a
+//! change of flag; and concluding removals.
 
-use super::collection::{Intake, PATIENCE_FACTOR, store};
-use super::decide::{Why, join};
+use super::collection::{PATIENCE_FACTOR, Pushed, lock, store};
+use super::decide::{Twin, Why, decide, join};
 use super::error::IntakeError;
-use super::looks::{Patience, print};
+use super::looks::{FolderLook, Place, print};
+use super::pacing::is_recent;
 use super::report::SourceState;
-use super::share::{OpenFile, ReadFault, Trouble};
+use super::scan::in_piece;
+use super::share::{self, OpenFile, ReadFault, Reading, Root, Trouble};
+use super::walk::Walker;
 use super::world::{Step, World};
 use bundle::{Body, Entry, Event, Hasher, PART_LIMIT_BYTES, Part, Signer, VersionId};
-use catalogue::{Action, Change, Seen};
+use catalogue::{Action, Change, Depth, Directory, Seen, Standing, Subtree};
 use site::SourceKind;
 use spool::Disk;
 use std::os::fd::OwnedFd;
 
-/// Removals in one bundle. The share is looked at again after each such number, before they are sealed.
+/// Removals concluded together. The share is looked at again after each such number, before they go into a bundle.
 const REMOVALS: usize = 256;
 
 /// A file on its way into a bundle.
 struct Taking<'a> {
-    source: usize,
     path: Vec<u8>,
     seen: &'a Seen,
     file: OpenFile,
@@ -44,31 +47,122 @@ impl From<IntakeError> for Left {
     }
 }
 
-impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
-    /// Takes a candidate that two looks have found the same. What cannot be read now is left for a later walk.
-    pub(super) fn take(
+type Cache = Option<(Directory, usize, Subtree)>;
+
+impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
+    /// Takes what a second look finds as the first one did.
+    pub(super) fn look_again(&mut self, place: &Place) -> Result<(), IntakeError> {
+        self.place = match place.folders.first() {
+            Some(first) if place.walk => Some(first.path.clone()),
+            _ => None,
+        };
+        let looked = self.look_at(place);
+        self.place = None;
+        looked
+    }
+
+    fn look_at(&mut self, place: &Place) -> Result<(), IntakeError> {
+        let Ok(root) = self.open_root(0) else {
+            return self.keep_due();
+        };
+        let (mut cache, mut twins) = (None, None);
+        for look in &place.folders {
+            let as_of = lock(&self.core).as_of();
+            if std::mem::replace(&mut self.as_of, as_of) != as_of {
+                (cache, twins) = (None, None);
+            }
+            self.world.step(Step::Folder)?;
+            match self.look_into(&root, look, place, &mut cache, &mut twins)? {
+                Ok(()) => {}
+                Err(Trouble::Share(_)) => return self.keep_due(),
+                Err(trouble) => self.count_trouble(trouble),
+            }
+        }
+        Ok(())
+    }
+
+    fn look_into(
         &mut self,
-        source: usize,
+        root: &Root,
+        look: &FolderLook,
+        place: &Place,
+        cache: &mut Cache,
+        twins: &mut Cache,
+    ) -> Result<Result<(), Trouble>, IntakeError> {
+        let known = self.known(&look.path, cache)?;
+        let files: Vec<_> = known
+            .files
+            .into_iter()
+            .filter(|known| in_piece(&known.name, &look.after, look.until.as_deref()))
+            .collect();
+        let twin_known = match &look.twin {
+            Some(twin) => self.known(twin, twins)?,
+            None => Subtree::default(),
+        };
+        let twin = look.twin.as_deref().map(|path| Twin {
+            path,
+            known: &twin_known.files,
+        });
+        self.pulse().begin(self.source, self.world.uptime());
+        let mut names = Vec::new();
+        let listed = root.folder(&look.path).and_then(|folder| {
+            let mut found = share::names(&folder, &look.after, &mut names)?;
+            if let Some(until) = &look.until {
+                found.files.retain(|name| name <= until);
+            }
+            let listing = share::listing(&folder, found.files, &files, look.ask)?;
+            Ok((folder, listing))
+        });
+        self.pulse().end();
+        let (folder, listing) = match listed {
+            Ok(listed) => listed,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        for _ in 0..listing.asked {
+            self.pace.ask(&self.world);
+        }
+        self.again.clear(&look.path);
+        let old = !self.is_recent(&look.path);
+        for candidate in decide(&look.path, &files, twin, &listing.files).candidates {
+            let seen = &listing.files[candidate.seen];
+            if old && self.quota_is_used_up()? {
+                self.defer(&look.path)?;
+                break;
+            }
+            if place.holds(print(&look.path, seen)) {
+                self.take(&look.path, root.reading(), &folder, seen, candidate.why)?;
+            } else {
+                self.note_again(&look.path)?;
+                self.shared.report().sources[self.source].unsettled += 1;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Takes a candidate that two looks have found the same. What cannot be read now is left for a later walk.
+    fn take(
+        &mut self,
         folder_path: &[u8],
+        reading: Reading,
         folder: &OwnedFd,
         seen: &Seen,
         why: Why,
     ) -> Result<(), IntakeError> {
+        let source = self.source;
         self.world.step(Step::FileRead)?;
         let mut buffer = std::mem::take(&mut self.buffer);
-        self.shared.pulse.begin(source, self.world.uptime());
-        let taken = self.try_take(source, folder_path, folder, seen, why, &mut buffer);
-        self.shared.pulse.end();
+        let taken = self.try_take(folder_path, reading, folder, seen, why, &mut buffer);
+        self.pulse().end();
         self.buffer = buffer;
         match taken {
             Ok(()) | Err(Left::Fault(ReadFault::Trouble(Trouble::Gone))) => Ok(()),
             Err(Left::Fault(ReadFault::Changed)) => {
                 self.shared.report().sources[source].unsettled += 1;
-                Ok(())
+                self.note_again(folder_path)
             }
             Err(Left::Fault(ReadFault::Trouble(_))) => {
                 self.shared.report().sources[source].unreadable += 1;
-                Ok(())
+                self.note_again(folder_path)
             }
             Err(Left::Intake(error)) => Err(error),
         }
@@ -76,29 +170,35 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
 
     fn try_take(
         &mut self,
-        source: usize,
         folder_path: &[u8],
+        reading: Reading,
         folder: &OwnedFd,
         seen: &Seen,
         why: Why,
         buffer: &mut Vec<u8>,
     ) -> Result<(), Left> {
-        if seen.size_bytes == 0 && !self.patience_is_over(source, folder_path, seen) {
+        if seen.size_bytes == 0 && !self.patience_is_over(folder_path, seen) {
             return Err(ReadFault::Changed.into());
         }
+        let source = self.source;
         let path = join(folder_path, &seen.name);
-        let file = OpenFile::open(folder, seen)?;
+        if lock(&self.core).holds(source, self.root, &path, self.place.as_deref()) {
+            return Ok(());
+        }
+        // only while the share is asked: the lock of the core may wait for room
+        self.pulse().begin(source, self.world.uptime());
+        let file = OpenFile::open(folder, seen, reading)?;
         let mut changed = why == Why::Changed;
-        if let Why::FlagChanged { origin, sha256 } = why {
+        if let Why::FlagChanged { origin, mark } = why {
             // the same size and time might still be another content
-            if file.digest(buffer)? == sha256 {
+            let sha256 = file.digest(buffer)?;
+            if catalogue::mark(&sha256) == mark {
                 let entry = Entry {
                     source,
                     path: &path,
                     event: Event::FlagChanged { from: &origin },
                 };
                 let change = self.change(
-                    source,
                     &path,
                     seen,
                     sha256,
@@ -106,12 +206,11 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
                         origin: origin.clone(),
                     },
                 );
-                return Ok(self.push(&entry, change)?);
+                return self.push(&entry, change);
             }
             changed = false;
         }
         let taking = Taking {
-            source,
             path,
             seen,
             file,
@@ -136,21 +235,16 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
         buffer: &mut Vec<u8>,
     ) -> Result<(), Left> {
         let Taking {
-            source,
-            path,
-            seen,
-            file,
-            ..
+            path, seen, file, ..
         } = taking;
+        let source = &self.source.clone();
         // one byte more than expected, so that a grown file is seen
         file.read(0, seen.size_bytes as usize + 1, buffer)?;
         if buffer.len() as u64 != seen.size_bytes {
             return Err(ReadFault::Changed.into());
         }
         file.check()?;
-        if !self.is_whole_receipt(*source, path, buffer)
-            && !self.patience_is_over(*source, folder_path, seen)
-        {
+        if !self.is_whole_receipt(path, buffer) && !self.patience_is_over(folder_path, seen) {
             return Err(ReadFault::Changed.into());
         }
         let body = Body::new(
@@ -163,36 +257,33 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
         } else {
             Action::Added
         };
-        let change = self.change(*source, path, seen, body.sha256().0, action);
+        let change = self.change(path, seen, body.sha256().0, action);
         let event = if taking.changed {
             Event::Changed(body)
         } else {
             Event::Added(body)
         };
-        Ok(self.push(
+        self.push(
             &Entry {
                 source: *source,
                 path,
                 event,
             },
             change,
-        )?)
+        )
     }
 
     /// Sends a file in parts. What earlier bundles brought is not sent again, if it is still the file's beginning.
     fn take_parts(&mut self, taking: &Taking<'_>, buffer: &mut Vec<u8>) -> Result<(), Left> {
         let Taking {
-            source,
-            path,
-            seen,
-            file,
-            ..
+            path, seen, file, ..
         } = taking;
+        let source = &self.source.clone();
         let (mut hasher, mut offset, version) = self.resume_parts(taking, buffer)?;
         let total = seen.size_bytes;
         while offset < total {
             self.world.step(Step::FileRead).map_err(IntakeError::from)?;
-            self.shared.pulse.begin(*source, self.world.uptime());
+            self.pulse().begin(*source, self.world.uptime());
             let size = (total - offset).min(PART_LIMIT_BYTES);
             file.read(offset, size as usize, buffer)?;
             if buffer.len() as u64 != size {
@@ -219,7 +310,7 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
                 (true, true) => Action::Changed,
                 (true, false) => Action::Added,
             };
-            let change = self.change(*source, path, seen, so_far.0, action);
+            let change = self.change(path, seen, so_far.0, action);
             let event = if taking.changed {
                 Event::Changed(body)
             } else {
@@ -244,19 +335,23 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
         taking: &Taking<'_>,
         buffer: &mut Vec<u8>,
     ) -> Result<(Hasher, u64, [u8; 16]), Left> {
-        let (root, seen) = (self.roots[taking.source], taking.seen);
-        if let Some(progress) = self
+        let (root, seen) = (self.root, taking.seen);
+        self.pulse().end();
+        let progress = lock(&self.core)
             .catalogue
             .progress(root, &taking.path)
-            .map_err(IntakeError::from)?
-        {
+            .map_err(IntakeError::from)?;
+        if let Some(progress) = progress {
             if progress.size_bytes == seen.size_bytes && progress.mtime_ns == seen.mtime_ns {
+                self.pulse().begin(self.source, self.world.uptime());
                 let hasher = taking.file.hash(progress.next, buffer)?;
+                self.pulse().end();
                 if hasher.clone().finish().0 == progress.before {
                     return Ok((hasher, progress.next, progress.version));
                 }
             }
-            self.catalogue
+            lock(&self.core)
+                .catalogue
                 .abandon(root, &taking.path)
                 .map_err(IntakeError::from)?;
         }
@@ -266,16 +361,9 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
         Ok((Hasher::default(), 0, version.0))
     }
 
-    fn change(
-        &self,
-        source: usize,
-        path: &[u8],
-        seen: &Seen,
-        sha256: [u8; 32],
-        action: Action,
-    ) -> Change {
+    fn change(&self, path: &[u8], seen: &Seen, sha256: [u8; 32], action: Action) -> Change {
         Change {
-            root: self.roots[source],
+            root: self.root,
             path: path.to_vec(),
             action,
             size_bytes: seen.size_bytes,
@@ -284,10 +372,32 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
         }
     }
 
-    fn patience_is_over(&mut self, source: usize, folder_path: &[u8], seen: &Seen) -> bool {
-        let key = Patience::key(source, folder_path, print(seen));
+    fn is_recent(&self, path: &[u8]) -> bool {
+        is_recent(&self.settings.pacing, path, self.world.unix_seconds())
+    }
+
+    /// Puts an entry into the bundle in the making.
+    fn push(&mut self, entry: &Entry<'_>, change: Change) -> Result<(), Left> {
+        // from here on nothing waits for the share, but perhaps for room
+        self.pulse().end();
+        let counts = !matches!(change.action, Action::Part { .. } | Action::Removed)
+            && !self.is_recent(entry.path);
+        let place = self.place.as_deref();
+        let pushed = lock(&self.core).push(&self.world, entry, change, place, self.as_of)?;
+        match pushed {
+            Pushed::Taken => self.quota.taken += u64::from(counts),
+            Pushed::Twice => {}
+            Pushed::Stale => return Err(ReadFault::Changed.into()),
+            Pushed::Unnameable => {
+                self.shared.report().sources[self.source].unnameable += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn patience_is_over(&mut self, folder_path: &[u8], seen: &Seen) -> bool {
         self.patience.is_over(
-            key,
+            print(folder_path, seen),
             self.round,
             self.world.uptime(),
             self.settings.quiet * PATIENCE_FACTOR,
@@ -295,32 +405,69 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
     }
 
     /// `false` only for a claims file whose last record is missing.
-    fn is_whole_receipt(&self, source: usize, path: &[u8], content: &[u8]) -> bool {
+    fn is_whole_receipt(&self, path: &[u8], content: &[u8]) -> bool {
         let tail = &content[content
             .len()
             .saturating_sub(ssmix2::claims::RECEIPT_TAIL_BYTES)..];
-        self.settings.sources[source].kind != SourceKind::Receipt
+        self.settings.sources[self.source].kind != SourceKind::Receipt
             || ssmix2::claims::receipt(path).0.is_none()
             || ssmix2::claims::receipt_is_whole(tail)
     }
 
+    /// What is known of the folder at a path; `cache` keeps the part that was read last.
+    fn known(
+        &self,
+        path: &[u8],
+        cache: &mut Option<(Directory, usize, Subtree)>,
+    ) -> Result<Subtree, IntakeError> {
+        let core = lock(&self.core);
+        let Standing::Within { directory, length } = core.catalogue.standing(self.root, path)?
+        else {
+            return Ok(core.catalogue.folder(self.root, path)?.unwrap_or_default());
+        };
+        if cache.as_ref().is_none_or(|(known, ..)| *known != directory) {
+            let blob = core.catalogue.blob(directory)?;
+            let part = Subtree::decode(&path[..length], &blob, Depth::Files)
+                .ok_or(catalogue::CatalogueError::Damaged { table: "part" })?;
+            *cache = Some((directory, length, part));
+        }
+        let part = cache
+            .as_ref()
+            .and_then(|(_, length, part)| part.at(&path[*length..]));
+        Ok(part.map_or_else(Subtree::default, |folder| Subtree {
+            files: folder.files.clone(),
+            ..Subtree::default()
+        }))
+    }
+
+    /// Whether a share's trouble ends a walk, for a single folder or file outside one.
+    fn count_trouble(&self, trouble: Trouble) {
+        if trouble == Trouble::Locked {
+            self.shared.report().sources[self.source].unreadable += 1;
+        }
+    }
+
     /// Reports the files that two whole walks in a row have missed, and that are still gone.
-    pub(super) fn removals(&mut self, source: usize, walk: u64) -> Result<(), IntakeError> {
-        let root = self.roots[source];
+    pub(super) fn removals(&mut self, walk: u64) -> Result<(), IntakeError> {
+        let (root, source) = (self.root, self.source);
         let mut after = Vec::new();
         loop {
-            let paths = self.catalogue.twice_missing(root, walk, &after, REMOVALS)?;
+            let paths = {
+                let core = lock(&self.core);
+                self.as_of = core.as_of();
+                core.catalogue.twice_missing(root, walk, &after, REMOVALS)?
+            };
             let Some(last) = paths.last() else {
                 return Ok(());
             };
             after.clone_from(last);
-            let files = self.catalogue.files_of(root)?;
-            let Ok(before) = self.open_root(source, files) else {
+            let files = lock(&self.core).catalogue.files_of(root)?;
+            let Ok(before) = self.open_root(files) else {
                 return Ok(());
             };
             let mut gone = Vec::new();
             for path in paths {
-                let Some(known) = self.catalogue.file(root, &path)? else {
+                let Some(known) = lock(&self.core).catalogue.file(root, &path)? else {
                     continue;
                 };
                 match before.is_gone(&path) {
@@ -330,7 +477,7 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
                 }
             }
             // only now is it sure that all these answers came from a share that was there
-            match self.open_root(source, files) {
+            match self.open_root(files) {
                 Ok(again) if again.same_mount(&before) => {}
                 Ok(_) | Err(_) => return Ok(()),
             }
@@ -340,23 +487,28 @@ impl<W: World, D: Disk, S: Signer> Intake<W, D, S> {
             ) {
                 return Ok(());
             }
+            self.world.step(Step::Gone)?;
             for (path, known) in gone {
                 let seen = Seen {
                     name: known.name,
                     size_bytes: known.size_bytes,
                     mtime_ns: known.mtime_ns,
                 };
-                let change = self.change(source, &path, &seen, known.sha256, Action::Removed);
-                self.push(
-                    &Entry {
-                        source,
-                        path: &path,
-                        event: Event::Removed,
-                    },
-                    change,
-                )?;
+                // of what was sent only this much of the digest is known
+                let mut sha256 = [0; 32];
+                sha256[..known.mark.len()].copy_from_slice(&known.mark);
+                let change = self.change(&path, &seen, sha256, Action::Removed);
+                let entry = Entry {
+                    source,
+                    path: &path,
+                    event: Event::Removed,
+                };
+                match self.push(&entry, change) {
+                    // what is stale the next walk misses again, if it is still known
+                    Ok(()) | Err(Left::Fault(_)) => {}
+                    Err(Left::Intake(error)) => return Err(error),
+                }
             }
-            self.seal()?;
         }
     }
 }

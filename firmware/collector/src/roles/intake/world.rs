@@ -1,5 +1,6 @@
 //! What surrounds the intake: clock, trail, and the places where a run can end. Tests replace it.
 
+use super::hints::Hints;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use std::time::Duration;
 pub enum Step {
     Folder,
     FileRead,
+    /// Files that two walks have missed were asked for and are gone; they are about to be told as removed.
+    Gone,
     DraftClosed,
     IntentWritten,
     Appended,
@@ -31,6 +34,10 @@ pub trait World {
     fn uptime(&self) -> Duration;
     /// Waits for this long or a little less.
     fn pause(&self, duration: Duration);
+    /// Waits for this long or a little less, and not longer than until there is a hint.
+    fn wait(&self, longest: Duration, _hints: &Hints) {
+        self.pause(longest);
+    }
     /// Appends to the trail and returns once the record is durable, however long that takes.
     fn audit(&self, event: &str, fields: Value) -> Result<(), Stopped>;
     /// One line on the log. Never a name or content of a hospital's file.

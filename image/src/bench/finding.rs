@@ -1,0 +1,183 @@
+//! What the measurements of finding share: a store on disk, a box that has collected it, and the walk as a program.
+//!
+//! `COLLECTOR_BENCH_FILES` sets another number of files, for trials. The walk is the role's own code (`collector`, example
+//! `scan`), started as a program each time, its catalogue opened and closed included. Each measured walk believes that the last
+//! one was a day ago, so that a thirtieth of the files falls to its rolling look.
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::native::{self, Taken, Workplace};
+use super::store;
+use crate::cache::Cache;
+use crate::peers::Peers;
+use crate::step;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Runs of each side that count.
+pub const RUNS: usize = 5;
+const SIZE: &str = "COLLECTOR_BENCH_FILES";
+/// Walks until the times of a store at rest are trusted, at most.
+const WALKS: u64 = 6;
+
+pub struct Ground {
+    place: Workplace,
+    pub peers: Peers,
+    release: PathBuf,
+    days: std::cell::Cell<u64>,
+}
+
+/// Files of a measurement.
+pub fn size(usual: u64) -> Result<u64> {
+    match std::env::var(SIZE) {
+        Ok(text) => Ok(text
+            .parse()
+            .map_err(|_| format!("{SIZE} is not a number"))?),
+        Err(_) => Ok(usual),
+    }
+}
+
+impl Ground {
+    pub fn new(cache: &Cache, name: &str) -> Result<Ground> {
+        let peers = Peers::ensure(cache)?;
+        native::release(&["-p", "datacentre", "-p", "hospital"])?;
+        let release = native::release(&["-p", "collector", "--example", "scan"])?;
+        let ground = Ground {
+            place: Workplace::new(name)?,
+            peers,
+            release,
+            days: std::cell::Cell::new(0),
+        };
+        step::answer(
+            Command::new(ground.release.join("datacentre"))
+                .arg("ca")
+                .arg(ground.join("keys")),
+        )?;
+        Ok(ground)
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.place.join(name)
+    }
+
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.release.join(name)
+    }
+
+    /// A store of ten years, at rest: no folder's time is of the last hour.
+    pub fn store(&self, files: u64) -> Result<PathBuf> {
+        let store = self.join("store");
+        step::say("bench", &format!("makes a store of {files} files"));
+        let count = files.to_string();
+        let arguments = [
+            "make", "--seed", "1", "--start", "20160401", "--days", "3600", "--files", &count,
+        ];
+        step::answer(
+            Command::new(self.release.join("hospital"))
+                .args(arguments)
+                .arg("--out")
+                .arg(&store),
+        )?;
+        self.rest(&store)?;
+        Ok(store)
+    }
+
+    /// Sets back the times of all folders that were written in the last hour.
+    pub fn rest(&self, store: &Path) -> Result<()> {
+        self.script(
+            "rest",
+            r#""$PEERS/find" "$STORE" -type d -mmin -60 -print0 | "$PEERS/xargs" -0 -r touch -d '2 hours ago'"#,
+            &[("STORE", store.as_os_str())],
+        )?;
+        Ok(())
+    }
+
+    /// A day in the life of the store's hospital.
+    pub fn change(
+        &self,
+        store: &Path,
+        seed: u64,
+        add: u64,
+        update: u64,
+        delete: u64,
+    ) -> Result<()> {
+        let numbers = [seed, add, update, delete].map(|number| number.to_string());
+        let [seed, add, update, delete] = &numbers;
+        step::answer(
+            Command::new(self.release.join("hospital"))
+                .args([
+                    "change", "--seed", seed, "--add", add, "--update", update, "--delete", delete,
+                ])
+                .args(["--day", "20260210", "--dir"])
+                .arg(store),
+        )?;
+        Ok(())
+    }
+
+    /// One walk; its account, and the box's status after it. Its clock is a day further than the last one's.
+    pub fn scan(&self, store: &Path, state: &Path, more: &[&str]) -> Result<(Taken, Value)> {
+        self.days.set(self.days.get() + 1);
+        let days = self.days.get().to_string();
+        let keys = self.join("keys");
+        let mut arguments: Vec<&OsStr> = vec![store.as_ref(), state.as_ref(), keys.as_ref()];
+        arguments.extend(["--days".as_ref(), OsStr::new(&days)]);
+        arguments.extend(more.iter().map(OsStr::new));
+        let log = self.join("scan.log");
+        let program = self.release.join("examples/scan");
+        let taken = native::timed(&self.peers, &log, program, &arguments)?;
+        let said = fs::read_to_string(&log)?;
+        let line = said
+            .lines()
+            .rfind(|line| line.starts_with('{'))
+            .ok_or("the walk gave no status")?;
+        Ok((taken, serde_json::from_str(line)?))
+    }
+
+    /// Collects a store, and walks it until the times of its folders are trusted.
+    pub fn collect(&self, store: &Path, state: &Path) -> Result<()> {
+        step::say(
+            "bench",
+            "collects the store, and walks it until its times are trusted",
+        );
+        self.scan(store, state, &[])?;
+        self.scan(store, state, &[])?;
+        for seed in 1..=WALKS {
+            self.change(store, seed, 60, 20, 5)?;
+            let (_, status) = self.scan(store, state, &[])?;
+            if status["sources"][0]["times"] == "trusted" {
+                self.rest(store)?;
+                // notes the times that were set back
+                self.scan(store, state, &["--walks", "2"])?;
+                return Ok(());
+            }
+        }
+        Err("the times of the store's folders were never trusted".into())
+    }
+
+    /// Empties the kernel's caches of files, where this is allowed.
+    pub fn chill(&self) -> bool {
+        rustix::fs::sync();
+        fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
+    }
+
+    /// Runs a script of stock tools under the same account as ours.
+    pub fn script(&self, name: &str, text: &str, variables: &[(&str, &OsStr)]) -> Result<Taken> {
+        store::script(&self.peers, &self.join(""), name, text, variables)
+    }
+
+    /// Seals the store by stock tools.
+    pub fn stock_seal(&self, store: &Path, out: &Path, files: u64) -> Result<Taken> {
+        store::stock_seal(&self.peers, &self.join(""), store, out, files)
+    }
+}
+
+/// Wall times of runs.
+pub fn walls(taken: &[Taken]) -> Vec<f64> {
+    taken.iter().map(|taken| taken.wall_seconds).collect()
+}
