@@ -183,10 +183,10 @@ impl Simulated {
     pub fn second_name(&self) -> Option<String> {
         self.with(|state| {
             let mut seen = std::collections::BTreeSet::new();
-            let names = state.names.iter();
+            let mut names = state.names.iter();
             names
-                .filter_map(|(name, number)| (!seen.insert(*number)).then(|| name.clone()))
-                .next()
+                .find(|(_, number)| !seen.insert(**number))
+                .map(|(name, _)| name.clone())
         })
     }
 
