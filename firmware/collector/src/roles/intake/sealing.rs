@@ -8,12 +8,12 @@
 //! - Cut in (a)-(b): the intent is there; the spool says "never appended" (its own recovery removed the rest). The
 //!   intent is rolled back, and N is given to the next bundle. Nobody ever saw the first N: the sender reads only names
 //!   that exist after the rename inside (b), and then the spool's recovery adopts it, which is the next case.
-//! - Cut in (b)-(d): the spool holds N with D, or held it and it was erased against a receipt; its head record answers
+//! - Cut in (b)-(d): the spool holds N with D, or held it and it was erased against a receipt; N's record answers
 //!   either way. The trail may lack the record: it is written (again), marked as recovered; then (d) is made up for.
 //! - Cut after (d): nothing is open.
 //!
-//! No other bundle can be appended before (d) of this one, since there is one writer and one intent. So the head's
-//! newest digest is always enough for the answer.
+//! No other bundle can be appended before (d) of this one, since there is one writer and one intent. So N is the newest
+//! bundle, whose record the spool never lets go.
 
 use super::collection::{Batch, Core, Shared};
 use super::error::IntakeError;
