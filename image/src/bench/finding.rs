@@ -1,6 +1,7 @@
 //! What the measurements of finding share: a store on disk, a box that has collected it, and the walk as a program.
 //!
-//! `COLLECTOR_BENCH_FILES` sets another number of files, for trials. The walk is the role's own code (`collector`, example
+//! `COLLECTOR_BENCH_FILES` sets another number of files, for trials. The largest store takes minutes to make and 16 GB, so it stays
+//! in `target/bench/store-FILES` for the next measurement; a day's changes on it are the next one's past. The walk is the role's own code (`collector`, example
 //! `scan`), started as a program each time, its catalogue opened and closed included. Each measured walk believes that the last
 //! one was a day ago, so that a thirtieth of the files falls to its rolling look.
 
@@ -16,7 +17,7 @@ use super::native::{self, Taken, Workplace};
 use super::store;
 use crate::cache::Cache;
 use crate::peers::Peers;
-use crate::step;
+use crate::{image, step};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -70,7 +71,19 @@ impl Ground {
         self.release.join(name)
     }
 
-    /// A store of ten years, at rest: no folder's time is of the last hour.
+    /// A store of ten years, at rest: no folder's time is of the last hour. It is kept for the measurements after this one.
+    pub fn kept_store(&self, files: u64) -> Result<PathBuf> {
+        let store = image::target().join("bench").join(format!("store-{files}"));
+        if store.exists() {
+            self.rest(&store)?;
+        } else {
+            // its name says that it is whole
+            fs::rename(self.store(files)?, &store)?;
+        }
+        Ok(store)
+    }
+
+    /// The same, only for this measurement.
     pub fn store(&self, files: u64) -> Result<PathBuf> {
         let store = self.join("store");
         step::say("bench", &format!("makes a store of {files} files"));
@@ -86,6 +99,18 @@ impl Ground {
         )?;
         self.rest(&store)?;
         Ok(store)
+    }
+
+    /// Files that a walk must know: all but the generator's leftovers of other programs.
+    pub fn count(&self, store: &Path) -> Result<u64> {
+        let list = self.join("count");
+        self.script(
+            "counting",
+            r#"cd "$STORE"
+"$PEERS/find" std ext dpc receipt -type f -not -name Thumbs.db -not -name desktop.ini -not -name '~$*' -printf . > "$LIST""#,
+            &[("STORE", store.as_os_str()), ("LIST", list.as_os_str())],
+        )?;
+        Ok(fs::metadata(list)?.len())
     }
 
     /// Sets back the times of all folders that were written in the last hour.

@@ -27,7 +27,11 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
     for tenths in TENTHS {
         let files = largest * tenths / 10;
         let ground = Ground::new(cache, "growth")?;
-        let store = ground.store(files)?;
+        let store = if files == largest {
+            ground.kept_store(files)?
+        } else {
+            ground.store(files)?
+        };
         let state = ground.join("state");
         ground.collect(&store, &state)?;
         ground.scan(&store, &state, &[])?;

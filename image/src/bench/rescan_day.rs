@@ -15,7 +15,7 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
     let files = size(FILES)?;
     let changes = CHANGES * files / FILES;
     let ground = Ground::new(cache, "rescan-day")?;
-    let store = ground.store(files)?;
+    let store = ground.kept_store(files)?;
     let state = ground.join("state");
     ground.collect(&store, &state)?;
     let (mut ours, mut still) = (Vec::new(), Vec::new());
