@@ -8,6 +8,7 @@
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -101,16 +102,20 @@ impl Ground {
         Ok(store)
     }
 
-    /// Files that a walk must know: all but the generator's leftovers of other programs.
-    pub fn count(&self, store: &Path) -> Result<u64> {
-        let list = self.join("count");
-        self.script(
-            "counting",
-            r#"cd "$STORE"
-"$PEERS/find" std ext dpc receipt -type f -not -name Thumbs.db -not -name desktop.ini -not -name '~$*' -printf . > "$LIST""#,
-            &[("STORE", store.as_os_str()), ("LIST", list.as_os_str())],
-        )?;
-        Ok(fs::metadata(list)?.len())
+    /// How many files a walk must know at the least and at the most: not the generator's leftovers of other programs, and an empty
+    /// file only when it has stayed so.
+    pub fn due(&self, store: &Path) -> Result<RangeInclusive<u64>> {
+        let count = |name: &str, more: &str| -> Result<u64> {
+            let list = self.join(name);
+            let script = format!(
+                r#"cd "$STORE"
+"$PEERS/find" std ext dpc receipt -type f -not -name Thumbs.db -not -name desktop.ini -not -name '~$*' {more} -printf . > "$LIST""#
+            );
+            let variables = [("STORE", store.as_os_str()), ("LIST", list.as_os_str())];
+            self.script("count", &script, &variables)?;
+            Ok(fs::metadata(list)?.len())
+        };
+        Ok(count("filled", "-not -empty")?..=count("all", "")?)
     }
 
     /// Sets back the times of all folders that were written in the last hour.
