@@ -22,8 +22,6 @@ use crate::{image, step};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Runs of each side that count.
-pub const RUNS: usize = 5;
 const SIZE: &str = "COLLECTOR_BENCH_FILES";
 /// Walks until the times of a store at rest are trusted, at most.
 const WALKS: u64 = 6;

@@ -2,13 +2,15 @@
 
 use std::error::Error;
 
-use super::finding::{Ground, RUNS, size, walls};
+use super::finding::{Ground, size, walls};
 use super::native::Taken;
 use super::{Aim, Better, Comparison, Figure, Side};
 use crate::cache::Cache;
 use crate::step;
 
 const FILES: u64 = 2_000_000;
+/// Runs of each side that count.
+const RUNS: usize = 5;
 const FIND: &str = r#""$PEERS/find" "$STORE" -type f > /dev/null"#;
 const RSYNC: &str = r#""$PEERS/rsync" -an "$STORE/" "$COPY/" > /dev/null"#;
 const RESTIC: &str = r#"export RESTIC_PASSWORD=none
