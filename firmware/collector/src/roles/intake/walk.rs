@@ -9,7 +9,7 @@
 //!    the same at its end, concludes nothing about removals.
 //! 3. In memory are the folders on the way down, one chunk of parts, and what waits for its second look: all bounded, but
 //!    for the names of the folders in one folder.
-//! 4. Recent dates come first in each turn, so that today's records wait for no walk. A walk goes from the greatest name to
+//! 4. Recent dates come first, in each turn in which they do not take more than half of the time, so that today's records wait for no walk. A walk goes from the greatest name to
 //!    the least, so newest dates of a patient come first; where it has much to take, in bands of dates over all patients
 //!    ([`super::bands`]). It remembers how far it has come: all that lies before the remembered place was scanned, and what was whole there is committed. After a
 //!    restart or a lost share it goes on there.
@@ -68,6 +68,9 @@ pub struct Walker<W, D, S> {
     pub(super) honesty: Honesty,
     /// The walk that [`Walker::turn`] goes on with.
     course: Option<Course>,
+    /// Uptime before which recent dates are not looked at again beside a walk: where the budget is small they would take all
+    /// of it.
+    recent_again: Duration,
     /// A walk may have been broken off, and has not been looked for yet.
     pub(super) broken_off: bool,
     pub(super) following: Following,
@@ -103,6 +106,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             following: Following::new(feed::target(&settings.sources, source).map(Feed::new)),
             settings,
             course: None,
+            recent_again: Duration::ZERO,
             broken_off: true,
         }
     }
@@ -124,11 +128,12 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             .source_of(self.root)?
             .finished
             .is_none();
-        if self.is_dated() && (self.course.is_some() || first || !old) {
+        let in_turn = !old || begin >= self.recent_again;
+        if self.is_dated() && in_turn && (self.course.is_some() || first || !old) {
             self.pass_recent()?;
+            let end = self.world.uptime();
+            self.recent_again = end + end.saturating_sub(begin);
         }
-        // a budget in which recent dates alone take longer than the period must not keep the walk from its end
-        let share = period.max(2 * self.world.uptime().saturating_sub(begin));
         if old {
             if self.course.is_none() {
                 self.course = self.begin(Scope::Everything)?;
@@ -143,7 +148,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                     Ok(false) => {
                         self.course = Some(course);
                         let elapsed = self.world.uptime().saturating_sub(begin);
-                        if elapsed >= share || !self.may_walk() {
+                        if elapsed >= period || !self.may_walk() {
                             break;
                         }
                     }
