@@ -9,11 +9,11 @@
 //!    the same at its end, concludes nothing about removals.
 //! 3. In memory are the folders on the way down, one chunk of parts, and what waits for its second look: all bounded, but
 //!    for the names of the folders in one folder.
-//! 4. Recent dates come first, in each turn in which they do not take more than half of the time, so that today's records wait for no walk. A walk goes from the greatest name to
-//!    the least, so newest dates of a patient come first; where it has much to take, in bands of dates over all patients
-//!    ([`super::bands`]). It remembers how far it has come: all that lies before the remembered place was scanned, and what was whole there is committed. After a
-//!    restart or a lost share it goes on there.
-//!    A walk ends when all that it found is durable; until then it waits, and seals nothing for that.
+//! 4. Recent dates come first, in each turn in which they do not take more than half of the time, so that today's records
+//!    wait for no walk. A walk goes from the greatest name to the least, so newest dates of a patient come first; where it
+//!    has much to take, in bands of dates over all patients ([`super::bands`]). It remembers how far it has come: all that
+//!    lies before the remembered place was scanned, and what was whole there is committed. After a restart or a lost share
+//!    it goes on there. A walk ends when all that it found is durable; until then it waits, and seals nothing for that.
 //! 5. A source without dates has no recent ones: only walks over everything visit it, at any hour, and only they conclude
 //!    anything about what is missing.
 //! 6. What a walk has left, for a quota or a share that failed at the second look, stays due for the rolling look.
