@@ -147,8 +147,8 @@ fn old_dates_wait_for_their_hours_recent_ones_do_not_and_a_walk_under_way_pauses
     }
     assert_eq!(lab.open().0.files, 1);
     // shortly before the hours end
-    lab.outside.start_clock(tomorrow(24 + 6) - 45);
-    for _ in 0..2 {
+    lab.outside.start_clock(tomorrow(24 + 6) - 105);
+    for _ in 0..4 {
         wards.turn(period).unwrap();
     }
     lab.write(&path(6, &today, 1), b"of today, later");

@@ -3,7 +3,7 @@
 
 #![allow(dead_code)] // each test file uses its part
 
-use bundle::{LocalSigner, Recipient, Sealer};
+use bundle::{LocalSigner, NamedEvent, Opener, Recipient, Sealer, Trust, UnverifiedBundle};
 use collector::roles::intake::collection::{Intake, Settings, Shared};
 use collector::roles::intake::error::IntakeError;
 use collector::roles::intake::pacing::Pacing;
@@ -515,6 +515,27 @@ impl Lab {
             );
         }
         report
+    }
+
+    /// All that was told so far, entry by entry, in the order of the bundles: source and path as `source/path`.
+    pub fn told(&self) -> Vec<(String, NamedEvent)> {
+        self.outside.send();
+        let read = |name: &str| std::fs::read(keys().join(name)).unwrap();
+        let opener = Opener::from_pem(&read("recipient.pem"), &read("recipient.key")).unwrap();
+        let trust = Trust::from_pem(&read("sealing-ca.pem")).unwrap();
+        let mut told = Vec::new();
+        for (name, bytes) in &self.outside.state.lock().unwrap().received {
+            let opened = UnverifiedBundle::parse(bytes)
+                .and_then(|bundle| bundle.decrypt(&opener))
+                .and_then(|content| content.verify(&trust, &name.parse().unwrap()))
+                .unwrap();
+            told.extend(opened.entries().map(|(named, _)| {
+                let path = String::from_utf8(named.path.clone()).unwrap();
+                let (source, _, _) = SOURCES[named.source];
+                (format!("{source}/{path}"), named.event.clone())
+            }));
+        }
+        told
     }
 
     /// What the data centre has on record of a lost bundle.

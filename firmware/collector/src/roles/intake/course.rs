@@ -1,5 +1,6 @@
 //! One walk over a source: how it begins or goes on, what of it is remembered, how it ends.
 
+use super::bands::Band;
 use super::collection::lock;
 use super::decide::join;
 use super::error::IntakeError;
@@ -35,7 +36,7 @@ pub struct Course {
     pub(super) files: u64,
     /// Folders to be visited, the next one last.
     pub(super) stack: Vec<Folder>,
-    /// Folders before this one have been visited, before a restart.
+    /// Folders of the band before this one have been visited, before a restart.
     pub(super) resume: Option<Vec<u8>>,
     /// Every listing so far was whole.
     pub(super) whole: bool,
@@ -48,6 +49,40 @@ pub struct Course {
     /// [`taken_back`](super::collection::Core::taken_back) before the first of them.
     pub(super) as_of: u64,
     pub(super) checkpoint: Duration,
+    /// Files of old dates that may be new or changed, found since it began to go over the source.
+    pub(super) old: u64,
+    /// They are to be taken in bands, and it does not go so yet.
+    pub(super) crowded: bool,
+}
+
+impl Course {
+    /// Goes over the source from the root on, for the folders of this band.
+    pub(super) fn go_over(&mut self, band: Band) {
+        self.policy.band = band;
+        self.stack = top();
+        self.resume = None;
+    }
+
+    /// As if it had not met anything yet. What it has noted as missing it misses again, under the same number.
+    pub(super) fn begin_again(&mut self, band: Band) {
+        self.go_over(band);
+        self.old = 0;
+        self.missing.clear();
+        self.missing_count = 0;
+    }
+
+    /// A place to go on from; `None`: this course does not go on anywhere.
+    pub(super) fn place(&self, path: &[u8]) -> Option<Vec<u8>> {
+        (self.policy.scope() == Scope::Everything).then(|| self.policy.band.place(path))
+    }
+}
+
+fn top() -> Vec<Folder> {
+    vec![Folder {
+        path: Vec::new(),
+        twin: None,
+        after: Vec::new(),
+    }]
 }
 
 /// Why a walk breaks off.
@@ -89,11 +124,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             policy,
             number: source.walk,
             files: source.files,
-            stack: vec![Folder {
-                path: Vec::new(),
-                twin: None,
-                after: Vec::new(),
-            }],
+            stack: top(),
             resume: None,
             whole: true,
             missing: Vec::new(),
@@ -103,24 +134,31 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             stamp_count: 0,
             as_of: lock(&self.core).taken_back,
             checkpoint: self.world.uptime(),
+            old: 0,
+            crowded: false,
         };
+        self.quota.know(source.finished);
         if scope != Scope::Everything {
             return Ok(Some(course));
         }
-        let mut core = lock(&self.core);
         let next = if std::mem::take(&mut self.broken_off) {
-            core.catalogue.next(self.root)?
+            lock(&self.core).catalogue.next(self.root)?
         } else {
             None
         };
+        course.policy.band = self.first_band();
         match next.filter(|next| !next.is_empty()) {
             Some(next) => {
+                let (band, path) = Band::of_place(&next);
                 course.whole = source.whole;
-                course.resume = Some(next);
+                course.policy.band = band;
+                course.resume = Some(path.to_vec()).filter(|path| !path.is_empty());
+                if band != Band::ALL {
+                    self.quota.go_on();
+                }
             }
-            None => course.number = core.catalogue.begin_walk(self.root, now)?,
+            None => course.number = lock(&self.core).catalogue.begin_walk(self.root, now)?,
         }
-        drop(core);
         self.kept_due = false;
         self.round += 1;
         let mut report = self.shared.report();
@@ -147,11 +185,13 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         course.checkpoint = now;
         self.flush_missing(course)?;
         let mut core = lock(&self.core);
-        let waiting = core.batch.firsts[self.source]
-            .as_deref()
-            .or_else(|| self.looks.first_of_walk())
-            .or_else(|| course.stack.last().map(|folder| folder.path.as_slice()));
-        let next = waiting.unwrap_or_default().to_vec();
+        let waiting = core.batch.firsts[self.source].as_deref();
+        let waiting = waiting.or_else(|| self.looks.first_of_walk());
+        let next = match (waiting, course.stack.last()) {
+            (Some(place), _) => place.to_vec(),
+            (None, Some(folder)) => course.place(&folder.path).unwrap_or_default(),
+            (None, None) => Vec::new(),
+        };
         if std::mem::replace(&mut course.as_of, core.taken_back) != core.taken_back {
             // a folder whose files are no longer known must be listed, though its time stays
             for stamps in &mut course.stamps {
@@ -160,7 +200,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         }
         core.catalogue
             .checkpoint(self.root, &next, course.whole, self.honesty, &course.stamps)?;
-        core.catalogue.set_quota(self.root, self.quota)?;
+        core.catalogue.set_quota(self.root, self.quota.spent())?;
         course.stamps.clear();
         course.stamp_count = 0;
         Ok(())
@@ -222,7 +262,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         }
         lock(&self.core)
             .catalogue
-            .set_quota(self.root, self.quota)?;
+            .set_quota(self.root, self.quota.spent())?;
         self.patience.sweep(self.round);
         let mut report = self.shared.report();
         report.sources[self.source].walks += 1;

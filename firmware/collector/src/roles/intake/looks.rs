@@ -53,8 +53,8 @@ pub struct Place {
     pub prints: Vec<Print>,
     /// Uptime of the first look.
     pub first_look: Duration,
-    /// Found by the walk over everything, not by one over recent dates.
-    pub walk: bool,
+    /// Where the walk over everything that found it goes on if it comes to nothing; `None`: another course did.
+    pub walk: Option<Vec<u8>>,
 }
 
 impl Place {
@@ -94,10 +94,9 @@ impl Looks {
         self.places.front()
     }
 
-    /// The first folder of the walk over everything that waits.
+    /// The first place of the walk over everything that waits.
     pub fn first_of_walk(&self) -> Option<&[u8]> {
-        let place = self.places.iter().find(|place| place.walk)?;
-        Some(&place.folders.first()?.path)
+        self.places.iter().find_map(|place| place.walk.as_deref())
     }
 
     pub fn pop(&mut self) -> Option<Place> {
@@ -179,7 +178,7 @@ mod tests {
             folders: vec![],
             prints,
             first_look: Duration::ZERO,
-            walk: true,
+            walk: None,
         }
     }
 

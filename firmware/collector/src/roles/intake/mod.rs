@@ -2,8 +2,8 @@
 //!
 //! One walking thread a source ([`walk`]) does everything that may wait for its share, so that one that hangs holds up
 //! no other; a second one helps it with listings ([`scan`]). What they find goes into one catalogue and one bundle in the
-//! making ([`collection`]), which a thread of its own seals in time. [`hints`] say where to look first. The main thread gives
-//! signs of life, erases bundles against receipts ([`receipts`]),
+//! making ([`collection`]), which a thread of its own seals in time. Newest dates come first ([`bands`], [`quota`]), and
+//! [`hints`] say where to look before that. The main thread gives signs of life, erases bundles against receipts ([`receipts`]),
 //! publishes the status, and notices a share that no longer answers; it never touches a share.
 //!
 //! Invariants
@@ -18,6 +18,7 @@
 //! Trusts: the kernel's file system clients to give what the server holds; the keyholder to sign; the trail to keep.
 //! Of the share it trusts nothing: names are bytes, links are not followed, paths do not leave the root ([`share`]).
 
+mod bands;
 pub mod collection;
 mod course;
 pub mod decide;
@@ -27,6 +28,7 @@ pub mod hints;
 pub mod looks;
 mod losses;
 pub mod pacing;
+mod quota;
 pub mod receipts;
 pub mod report;
 mod ripening;

@@ -8,6 +8,7 @@
 //!
 //! All days are those of Japan Standard Time, which has no daylight saving.
 
+use super::bands::Band;
 use super::world::World;
 use catalogue::Honesty;
 use site::SourceKind;
@@ -117,17 +118,16 @@ pub enum Scope {
     Hinted,
 }
 
-/// Folders above the dates of a store, at most: facility, two groups, patient.
-const ABOVE_DATES: usize = 5;
-
 /// What one walk asks.
 #[derive(Clone, Debug)]
 pub struct Policy {
     scope: Scope,
+    /// Dates that the walk is for now.
+    pub(super) band: Band,
     /// The source is not arranged by date, or everything is asked always.
     eager: bool,
     pub trusted: bool,
-    recent_from: [u8; 8],
+    recent: Band,
     /// Share of the parts that is due, as a stretch of their hashes; `None`: all.
     window: Option<(u32, u32)>,
     sample: u64,
@@ -146,17 +146,18 @@ impl Policy {
         source: &catalogue::Source,
         now: u64,
     ) -> Self {
-        let dated = matches!(kind, SourceKind::Standardized | SourceKind::Extended);
+        let recent = Band::since(recent_from(pacing, now));
         let settle = i64::try_from(now.saturating_sub(pacing.settle.as_secs())).unwrap_or(i64::MAX);
         Self {
-            scope: if dated || scope == Scope::Hinted {
-                scope
+            scope,
+            band: if scope == Scope::Recent {
+                recent
             } else {
-                Scope::Everything
+                Band::ALL
             },
-            eager: !dated || pacing.verify.is_zero(),
+            eager: !is_dated(kind) || pacing.verify.is_zero(),
             trusted: is_honest(source.honesty),
-            recent_from: recent_from(pacing, now),
+            recent,
             window: window(pacing.verify.as_secs(), source.finished, now),
             sample: source.walk % SAMPLE,
             remember_before_ns: settle.saturating_mul(1_000_000_000),
@@ -191,7 +192,7 @@ impl Policy {
 
     /// Whether a path lies in a folder of a recent date.
     pub fn is_recent(&self, path: &[u8]) -> bool {
-        is_since(path, &self.recent_from)
+        self.recent.holds(path)
     }
 
     /// Whether a walk goes into a folder that it has seen in a listing.
@@ -217,17 +218,14 @@ impl Policy {
         self.hinted.contains(path) || first.is_some_and(|first| first.starts_with(&below))
     }
 
-    /// Whether a folder belongs to the walk's scope.
+    /// Whether a folder belongs to what the walk is for now, or leads to it.
     pub fn covers(&self, path: &[u8]) -> bool {
-        self.scope == Scope::Everything
-            || match date_in(path) {
-                Some(date) => date >= self.recent_from.as_slice(),
-                None => {
-                    path.split(|&byte| byte == b'/').count() <= ABOVE_DATES
-                        && !path.ends_with(b"/-")
-                        && !path.windows(3).any(|part| part == b"/-/")
-                }
-            }
+        self.band.covers(path)
+    }
+
+    /// Whether what is in a folder is looked at now. If not, the folder is a way to others.
+    pub fn accounts_for(&self, path: &[u8]) -> bool {
+        self.band.holds(path)
     }
 }
 
@@ -237,21 +235,16 @@ pub fn is_honest(honesty: Honesty) -> bool {
 
 /// Whether a path lies in a folder of a date that is recent now.
 pub fn is_recent(pacing: &Pacing, path: &[u8], now: u64) -> bool {
-    is_since(path, &recent_from(pacing, now))
+    Band::since(recent_from(pacing, now)).holds(path)
+}
+
+/// Whether a source is arranged by date.
+pub fn is_dated(kind: SourceKind) -> bool {
+    matches!(kind, SourceKind::Standardized | SourceKind::Extended)
 }
 
 fn recent_from(pacing: &Pacing, now: u64) -> [u8; 8] {
     written(day(now).saturating_sub(pacing.recent_days.into()))
-}
-
-fn is_since(path: &[u8], from: &[u8; 8]) -> bool {
-    date_in(path).is_some_and(|date| date >= from.as_slice())
-}
-
-/// The first component that is a date.
-fn date_in(path: &[u8]) -> Option<&[u8]> {
-    path.split(|&byte| byte == b'/')
-        .find(|name| name.len() == 8 && name.iter().all(u8::is_ascii_digit))
 }
 
 /// The hashes whose turn comes between the last complete walk and now: they go round once in the time `verify`.

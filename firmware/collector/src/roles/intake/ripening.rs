@@ -1,15 +1,14 @@
-//! Waiting for the second look, which only what has stayed the same for the quiet time comes to; and what is left for later: for
-//! another walk, or another day.
+//! Waiting for the second look, which only what has stayed the same for the quiet time comes to; and what is left for a later
+//! walk.
 
 use super::collection::lock;
 use super::course::{Broken, Course};
 use super::error::IntakeError;
 use super::looks::Place;
-use super::pacing::{Scope, day};
+use super::quota::Old;
 use super::walk::Walker;
 use super::world::{Step, World};
 use bundle::Signer;
-use catalogue::Quota;
 use spool::Disk;
 
 impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
@@ -20,14 +19,26 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         mut looks: Vec<super::looks::FolderLook>,
         prints: Vec<u64>,
     ) -> Result<(), Broken> {
-        if self.quota_is_used_up()? {
-            for look in looks.extract_if(.., |look| !course.policy.is_recent(&look.path)) {
-                self.defer(&look.path)?;
+        let is_old = |look: &super::looks::FolderLook| !course.policy.is_recent(&look.path);
+        if looks.iter().any(is_old) {
+            match self.old(course) {
+                Old::Take => {}
+                Old::Leave => {
+                    for look in looks.extract_if(.., |look| is_old(look)) {
+                        self.defer(&look.path)?;
+                    }
+                }
+                Old::InBands => {
+                    // all of this is found again
+                    course.crowded = true;
+                    return Ok(());
+                }
             }
         }
-        if looks.is_empty() {
+        let Some(first) = looks.first() else {
             return Ok(());
-        }
+        };
+        let walk = course.place(&first.path);
         while !self.looks.has_room(looks.len(), prints.len()) {
             self.ripen_oldest()?;
         }
@@ -35,20 +46,13 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             folders: looks,
             prints,
             first_look: self.world.uptime(),
-            walk: course.policy.scope() == Scope::Everything,
+            walk,
         };
         if self.looks.push(place).is_err() {
             // there was room a moment ago; without its second look the folder waits for the next walk
             course.whole = false;
         }
         Ok(())
-    }
-
-    /// Leaves what is old in a folder for another day.
-    pub(super) fn defer(&mut self, path: &[u8]) -> Result<(), IntakeError> {
-        self.shared.report().sources[self.source].deferred += 1;
-        self.again.note(path);
-        self.keep_due()
     }
 
     /// Lets the next walk ask again for all files in a folder.
@@ -68,25 +72,6 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             lock(&self.core).catalogue.keep_due(self.root)?;
         }
         Ok(())
-    }
-
-    pub(super) fn quota_is_used_up(&mut self) -> Result<bool, IntakeError> {
-        let limit = self.settings.pacing.daily_quota;
-        let today = day(self.world.unix_seconds());
-        if self.quota.day != today {
-            self.quota = Quota {
-                day: today,
-                taken: 0,
-            };
-        }
-        if limit == 0 || self.quota.taken < limit {
-            return Ok(false);
-        }
-        Ok(lock(&self.core)
-            .catalogue
-            .source_of(self.root)?
-            .finished
-            .is_some())
     }
 
     pub(super) fn ripe(&self) -> bool {

@@ -58,6 +58,8 @@ pub struct Found {
     pub alien: u64,
     pub unreadable: u64,
     pub listed: u64,
+    /// Candidates in folders of old dates.
+    pub old: u64,
     pub agreed: u64,
     pub moved: u64,
     pub lies: u64,
@@ -86,6 +88,18 @@ pub struct Verdict {
     same_names: bool,
     /// So is all else, and all of the folder was seen.
     exact: bool,
+}
+
+impl Verdict {
+    /// Of a folder that is a way to others: nothing is said of what is in it.
+    fn of_way(names: Names) -> Self {
+        Self {
+            folders: names.folders.into_iter().map(|name| (name, None)).collect(),
+            vanished: Vec::new(),
+            same_names: false,
+            exact: false,
+        }
+    }
 }
 
 pub struct Scan<'a, W> {
@@ -324,6 +338,7 @@ impl<W: World> Scan<'_, W> {
             return Ok(());
         }
         let folder = share::below(top, below)?;
+        let accounted = self.policy.accounts_for(path);
         let time = share::folder_time(&folder, b"", Fresh::Remembered)?;
         let names = share::names(&folder, &visit.after, buffer)?;
         let last = names.last.clone();
@@ -354,7 +369,7 @@ impl<W: World> Scan<'_, W> {
             ask,
         };
         let verdict = self.examine(&folder, listed, found)?;
-        if let Some(known) = visit.known {
+        if accounted && let Some(known) = visit.known {
             let stamp = self.judge(&folder, time, known.stamp, &verdict, found)?;
             if stamp != known.stamp {
                 found.stamps.push((path.to_vec(), stamp));
@@ -421,6 +436,9 @@ impl<W: World> Scan<'_, W> {
             path, after, names, ..
         } = listed;
         found.listed += 1;
+        if !self.policy.accounts_for(path) {
+            return Ok(Verdict::of_way(names));
+        }
         let twinned = listed.twin.as_ref().map(|twin| twin.path.to_vec());
         let earlier_files = listed.twin.as_ref().map_or(&[][..], |twin| twin.known);
         let listing = share::listing(folder, names.files, listed.files, listed.ask)?;
@@ -485,6 +503,9 @@ impl<W: World> Scan<'_, W> {
         }
         if !candidates.is_empty() {
             self.budget.fetch_add(candidates.len(), Ordering::Relaxed);
+            if !self.policy.is_recent(path) {
+                found.old += candidates.len() as u64;
+            }
             found.looks.push(FolderLook {
                 path: path.to_vec(),
                 twin: twinned,

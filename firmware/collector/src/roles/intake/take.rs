@@ -52,10 +52,7 @@ type Cache = Option<(Directory, usize, Subtree)>;
 impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     /// Takes what a second look finds as the first one did.
     pub(super) fn look_again(&mut self, place: &Place) -> Result<(), IntakeError> {
-        self.place = match place.folders.first() {
-            Some(first) if place.walk => Some(first.path.clone()),
-            _ => None,
-        };
+        self.place.clone_from(&place.walk);
         let looked = self.look_at(place);
         self.place = None;
         looked
@@ -125,7 +122,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         let old = !self.is_recent(&look.path);
         for candidate in decide(&look.path, &files, twin, &listing.files).candidates {
             let seen = &listing.files[candidate.seen];
-            if old && self.quota_is_used_up()? {
+            if old && self.quota_is_used_up() {
                 self.defer(&look.path)?;
                 break;
             }
@@ -385,8 +382,8 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         let place = self.place.as_deref();
         let pushed = lock(&self.core).push(&self.world, entry, change, place, self.as_of)?;
         match pushed {
-            Pushed::Taken => self.quota.taken += u64::from(counts),
-            Pushed::Twice => {}
+            Pushed::Taken if counts => self.count_old(),
+            Pushed::Taken | Pushed::Twice => {}
             Pushed::Stale => return Err(ReadFault::Changed.into()),
             Pushed::Unnameable => {
                 self.shared.report().sources[self.source].unnameable += 1;

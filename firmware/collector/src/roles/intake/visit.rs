@@ -67,6 +67,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             self.attend()?;
         }
         lock(&self.core).seal_if_old(&self.world)?;
+        self.next_band(course);
         if course.policy.scope() == Scope::Everything {
             self.checkpoint(course)?;
         }
@@ -162,6 +163,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             report.listed += found.listed;
         }
         course.whole &= !found.partial;
+        course.old += found.old;
         self.honesty.agreed += found.agreed;
         self.honesty.moved += found.moved;
         if found.lies > 0 && !std::mem::replace(&mut self.honesty.lied, true) {

@@ -9,11 +9,14 @@
 //!    the same at its end, concludes nothing about removals.
 //! 3. In memory are the folders on the way down, one chunk of parts, and what waits for its second look: all bounded, but
 //!    for the names of the folders in one folder.
-//! 4. A walk goes from the greatest name to the least, so newest dates of a patient come first, and remembers how far it
-//!    has come: all that lies before the remembered place was scanned, and what was whole there is committed. After a
-//!    restart or a lost share it goes on there.
-//!    A walk ends when all that it found is durable; until then it waits, and seals nothing for that.
-//! 5. What a walk has left, for a quota or a share that failed at the second look, stays due for the rolling look.
+//! 4. Recent dates come first, in each turn in which they do not take more than half of the time, so that today's records
+//!    wait for no walk. A walk goes from the greatest name to the least, so newest dates of a patient come first; where it
+//!    has much to take, in bands of dates over all patients ([`super::bands`]). It remembers how far it has come: all that
+//!    lies before the remembered place was scanned, and what was whole there is committed. After a restart or a lost share
+//!    it goes on there. A walk ends when all that it found is durable; until then it waits, and seals nothing for that.
+//! 5. A source without dates has no recent ones: only walks over everything visit it, at any hour, and only they conclude
+//!    anything about what is missing.
+//! 6. What a walk has left, for a quota or a share that failed at the second look, stays due for the rolling look.
 
 use super::collection::{AsOf, Core, LINGER, Settings, Shared, announce, lock};
 use super::course::{Broken, Course, End};
@@ -21,12 +24,13 @@ use super::error::IntakeError;
 use super::hints::feed::{self, Feed};
 use super::hints::follow::Following;
 use super::looks::{Again, Looks, Patience};
-use super::pacing::{Pace, Scope, within_hours};
+use super::pacing::{Pace, Scope, is_dated, within_hours};
+use super::quota::Allowance;
 use super::report::SourceState;
 use super::share::{Buffer, Root};
 use super::world::World;
 use bundle::Signer;
-use catalogue::{Directory, Honesty, Quota};
+use catalogue::{Directory, Honesty};
 use spool::Disk;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -52,7 +56,7 @@ pub struct Walker<W, D, S> {
     pub(super) round: u64,
     /// For the bytes of a file.
     pub(super) buffer: Vec<u8>,
-    pub(super) quota: Quota,
+    pub(super) quota: Allowance,
     /// The place of the walk that is looked at a second time: there it goes on if that comes to nothing.
     pub(super) place: Option<Vec<u8>>,
     /// [`Core::as_of`] when what the second look goes by was read.
@@ -64,6 +68,9 @@ pub struct Walker<W, D, S> {
     pub(super) honesty: Honesty,
     /// The walk that [`Walker::turn`] goes on with.
     course: Option<Course>,
+    /// Uptime before which recent dates are not looked at again beside a walk: where the budget is small they would take all
+    /// of it.
+    recent_again: Duration,
     /// A walk may have been broken off, and has not been looked for yet.
     pub(super) broken_off: bool,
     pub(super) following: Following,
@@ -89,7 +96,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             again: Again::default(),
             round: 0,
             buffer: Vec::new(),
-            quota: known.quota,
+            quota: Allowance::new(settings.pacing.daily_quota, known.quota),
             place: None,
             as_of: AsOf::default(),
             kept_due: false,
@@ -99,12 +106,13 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             following: Following::new(feed::target(&settings.sources, source).map(Feed::new)),
             settings,
             course: None,
+            recent_again: Duration::ZERO,
             broken_off: true,
         }
     }
 
-    /// A turn of at most about `period`: recent dates, then as much of the walk over everything as there is time and as
-    /// the hours allow. Waits for what is left of the period when that walk has come to its end.
+    /// A turn of about `period`: recent dates, then as much of the walk over everything as there is time and as the hours
+    /// allow. Waits for what is left of the period when that walk has come to its end.
     pub fn turn(&mut self, period: Duration) -> Result<(), IntakeError> {
         let begin = self.world.uptime();
         {
@@ -114,15 +122,17 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         }
         let mut ending = None;
         self.following.all_is_walked();
-        let hours = self.settings.pacing.hours;
-        let old = within_hours(hours, self.world.unix_seconds());
+        let old = self.may_walk();
         let first = lock(&self.core)
             .catalogue
             .source_of(self.root)?
             .finished
             .is_none();
-        if self.course.is_some() || first || !old {
+        let in_turn = !old || begin >= self.recent_again;
+        if self.is_dated() && in_turn && (self.course.is_some() || first || !old) {
             self.pass_recent()?;
+            let end = self.world.uptime();
+            self.recent_again = end + end.saturating_sub(begin);
         }
         if old {
             if self.course.is_none() {
@@ -135,12 +145,12 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                         self.settle()?;
                         ending = self.finish_when_durable(course)?;
                     }
-                    Ok(false) if self.world.uptime().saturating_sub(begin) < period => {
-                        self.course = Some(course);
-                    }
                     Ok(false) => {
                         self.course = Some(course);
-                        break;
+                        let elapsed = self.world.uptime().saturating_sub(begin);
+                        if elapsed >= period || !self.may_walk() {
+                            break;
+                        }
                     }
                     Err(Broken::Share(reason)) => {
                         self.missing(reason)?;
@@ -156,6 +166,15 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             self.rest(begin, begin + period, ending)?;
         }
         Ok(())
+    }
+
+    pub(super) fn is_dated(&self) -> bool {
+        is_dated(self.settings.sources[self.source].kind)
+    }
+
+    /// Whether old dates may be walked now. A source without dates has none, and is walked at any hour.
+    fn may_walk(&self) -> bool {
+        !self.is_dated() || within_hours(self.settings.pacing.hours, self.world.unix_seconds())
     }
 
     /// Ends a walk whose finds are all durable; gives back one whose finds are not, with the bundle that they wait for.
