@@ -139,6 +139,12 @@ pub(crate) fn object_length(path: &[u8]) -> usize {
         .map_or(path.len(), |(at, _)| at)
 }
 
+/// The length of the part of a folder's path that is at the place of a content folder, if it goes so deep.
+pub(crate) fn content_length(folder: &[u8]) -> Option<usize> {
+    let above = folder.iter().filter(|byte| **byte == b'/').count();
+    (above >= OBJECT).then(|| object_length(folder))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! What stays the same of an object while its condition flag changes, and which part of a path is one unit.
 
-use crate::extended::{object_length, without_extension};
+use crate::extended::{content_length, object_length, without_extension};
 use crate::{Flag, Flagged, Store};
 
 /// A file's path in two parts, around the condition flag of its object. Two paths with the same parts are the same file
@@ -61,13 +61,28 @@ pub fn identity(store: Store, path: &[u8]) -> Identity<'_> {
     }
 }
 
-/// The part of a path that is one unit: what changes its state at once, and is looked at as one. The content folder in
-/// extended storage, everywhere else the file.
+/// The part of a file's path that is one unit: what changes its state at once, and is looked at as one. The content
+/// folder in extended storage, everywhere else the file.
 pub fn unit(store: Store, path: &[u8]) -> &[u8] {
-    match store {
-        Store::Extended => &path[..object_length(path)],
-        Store::Standardized | Store::Transaction | Store::Dpc | Store::Receipt => path,
+    let folder = path.len() - crate::file_name(path).len();
+    content_folder(store, &path[..folder.saturating_sub(1)]).unwrap_or(path)
+}
+
+/// The content folder that a folder is or lies in: the first one whose name carries a flag, or where none does, as its
+/// place below the root says. `None`: the files in it are units of their own.
+pub fn content_folder(store: Store, folder: &[u8]) -> Option<&[u8]> {
+    if store != Store::Extended {
+        return None;
     }
+    let mut end = 0;
+    for name in folder.split(|&byte| byte == b'/') {
+        end += name.len();
+        if Flagged::parse(name).is_some() {
+            return Some(&folder[..end]);
+        }
+        end += 1;
+    }
+    content_length(folder).map(|length| &folder[..length])
 }
 
 #[cfg(test)]
@@ -94,6 +109,25 @@ mod tests {
             unit(one.as_bytes()),
             format!("{ABOVE}/{CONTENT}1").as_bytes()
         );
+    }
+
+    #[test]
+    fn a_folder_belongs_to_a_unit_by_the_first_flag_in_its_path_or_by_its_place() {
+        let of = |path: &str| {
+            let found = content_folder(Store::Extended, path.as_bytes());
+            found.map(|unit| String::from_utf8_lossy(unit).into_owned())
+        };
+        let unit = format!("{ABOVE}/{CONTENT}1");
+        for below in ["", "/images", "/images/a_b_c_d_e_f_1"] {
+            assert_eq!(of(&format!("{unit}{below}")), Some(unit.clone()));
+        }
+        assert_eq!(of(ABOVE), None);
+        // a root above the facilities, and a name without a flag
+        let deeper = format!("1319999999/{unit}");
+        assert_eq!(of(&format!("{deeper}/images")), Some(deeper));
+        let unflagged = format!("{ABOVE}/letters");
+        assert_eq!(of(&format!("{unflagged}/2023")), Some(unflagged));
+        assert_eq!(content_folder(Store::Standardized, unit.as_bytes()), None);
     }
 
     #[test]

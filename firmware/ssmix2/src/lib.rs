@@ -26,7 +26,7 @@ pub mod transaction;
 
 pub use deviation::{Deviation, Deviations};
 pub use flag::{Flag, Flagged};
-pub use identity::{Identity, identity, unit};
+pub use identity::{Identity, content_folder, identity, unit};
 pub use ignore::{Ignored, ignored};
 
 /// What kind of root a path is relative to.

@@ -4,14 +4,17 @@
 //!    file, for five times of it. So nothing half-written is delivered: slow writers pause for less than the quiet time.
 //! 2. A version's bytes are delivered at most as often as they were written; a rename delivers no bytes.
 //! 3. After a round that went through and began with a walk's beginning, with a source that was there, whatever stood unchanged from before the round to
-//!    its end is what the data centre knows.
+//!    its end is what the data centre knows; of a content folder, if all of it stood.
 //! 4. A removal or a change of flag is never told of a file that was there all the time, nor of one that was never delivered,
 //!    nor twice.
 //! 5. After quiet, the data centre knows exactly the store.
+//! 6. A content folder that stood unchanged while a bundle was made is in it as a whole, if at all: after the bundle, all
+//!    of its files are known.
 
 use super::{QUIET, SOURCES};
 use bundle::Digest;
 use hospital::live::{Event, Mark};
+use site::SourceKind;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -66,6 +69,25 @@ impl Stand {
     fn covers(&self, window: (usize, usize)) -> bool {
         self.from.0 < window.0 && self.to.is_none_or(|(mark, _)| mark >= window.1)
     }
+}
+
+type Units<'s> = BTreeMap<(usize, &'s [u8]), Vec<&'s Stand>>;
+
+/// The content folder of a place, or the place itself.
+fn unit(place: &Place) -> (usize, &[u8]) {
+    let store = match SOURCES[place.0].1 {
+        SourceKind::Extended => ssmix2::Store::Extended,
+        _ => ssmix2::Store::Standardized,
+    };
+    (place.0, ssmix2::unit(store, &place.1))
+}
+
+/// Whether nothing in a unit changed in the window, and none of its files may well be half-written.
+fn is_at_rest(unit: &[&Stand], window: (usize, usize)) -> bool {
+    unit.iter().all(|stand| {
+        let over = stand.to.is_some_and(|(mark, _)| mark < window.0);
+        over || stand.from.0 >= window.1 || (stand.covers(window) && stand.size > 0)
+    })
 }
 
 pub fn place(path: &[u8]) -> Option<Place> {
@@ -152,11 +174,15 @@ pub fn judge(
     for stand in &stands {
         at_place.entry(&stand.place).or_default().push(stand);
     }
+    let mut units = Units::new();
+    for stand in stands.iter().filter(|stand| !is_ignored(&stand.place)) {
+        units.entry(unit(&stand.place)).or_default().push(stand);
+    }
     let (mut known, mut bodies) = (BTreeMap::<Place, Digest>::new(), BTreeMap::new());
-    let mut entries = entries.iter().peekable();
+    let mut bundles = entries.chunk_by(|a, b| a.bundle == b.bundle).peekable();
     for round in rounds {
-        while let Some(entry) = entries.next_if(|entry| entry.bundle <= round.bundle) {
-            apply(entry, &at_place, &mut known, &mut bodies)?;
+        while let Some(bundle) = bundles.next_if(|bundle| bundle[0].bundle <= round.bundle) {
+            apply_all(bundle, &at_place, &units, &mut known, &mut bodies)?;
         }
         for stand in &stands {
             let patient = stand.size == 0 || SOURCES[stand.place.0].0 == "claims";
@@ -165,6 +191,7 @@ pub fn judge(
                 || round.hidden[stand.place.0]
                 || patient
                 || is_ignored(&stand.place)
+                || !is_at_rest(&units[&unit(&stand.place)], round.marks)
             {
                 continue;
             }
@@ -177,8 +204,8 @@ pub fn judge(
             }
         }
     }
-    for entry in entries {
-        apply(entry, &at_place, &mut known, &mut bodies)?;
+    for bundle in bundles {
+        apply_all(bundle, &at_place, &units, &mut known, &mut bodies)?;
     }
     for (digest, (count, place)) in bodies {
         let times = written.get(&digest).copied().unwrap_or(0);
@@ -213,6 +240,34 @@ pub fn judge(
         ));
     }
     Ok(store)
+}
+
+fn apply_all(
+    bundle: &[Entry],
+    stands: &BTreeMap<&Place, Vec<&Stand>>,
+    units: &Units<'_>,
+    known: &mut BTreeMap<Place, Digest>,
+    bodies: &mut BTreeMap<Digest, (usize, Place)>,
+) -> Result<(), String> {
+    for entry in bundle {
+        apply(entry, stands, known, bodies)?;
+    }
+    let told = |entry: &&Entry| !matches!(entry.told, Told::Removed);
+    for entry in bundle.iter().filter(told) {
+        let Some(unit) = units.get(&unit(&entry.place)) else {
+            continue;
+        };
+        let mut stood = unit.iter().filter(|stand| stand.covers(entry.window));
+        let missing = stood.find(|stand| known.get(&stand.place) != Some(&stand.digest));
+        if let Some(missing) = missing.filter(|_| is_at_rest(unit, entry.window)) {
+            return Err(format!(
+                "bundle {}: a content folder that stood all the time is in it only in part: {}",
+                entry.bundle,
+                show(&missing.place)
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn apply(

@@ -31,7 +31,8 @@ pub struct Settings {
     pub pacing: Pacing,
 }
 
-/// How many times the quiet time an empty file, or a receipt file without its last record, is waited for.
+/// How many times the quiet time is waited for an empty file, a receipt file without its last record, or a unit that does
+/// not come to rest.
 pub const PATIENCE_FACTOR: u32 = 5;
 
 /// A draft is sealed at the latest this long after its first entry, however slow the walks are; where the configured period
@@ -182,19 +183,42 @@ impl<D: Disk, S: Signer> Core<D, S> {
         place: Option<&[u8]>,
         as_of: AsOf,
     ) -> Result<Pushed, IntakeError> {
-        if self.taken_back != as_of.taken_back {
-            return Ok(Pushed::Stale);
+        if let Some(refused) = self.refused(entry.source, &change, place, as_of)? {
+            return Ok(refused);
         }
-        for path in concerned(&change) {
-            if self.holds(entry.source, change.root, path, place) {
-                return Ok(Pushed::Twice);
+        self.seal_if_old(world)?;
+        self.enter(world, entry, change, place)
+    }
+
+    /// Why a change is not to be told, if so.
+    pub(super) fn refused(
+        &mut self,
+        source: usize,
+        change: &Change,
+        place: Option<&[u8]>,
+        as_of: AsOf,
+    ) -> Result<Option<Pushed>, IntakeError> {
+        if self.taken_back != as_of.taken_back {
+            return Ok(Some(Pushed::Stale));
+        }
+        for path in concerned(change) {
+            if self.holds(source, change.root, path, place) {
+                return Ok(Some(Pushed::Twice));
             }
         }
         // the bundle that held it may have been committed while the share was asked
-        if self.sealed != as_of.sealed && !self.stands(&change)? {
-            return Ok(Pushed::Stale);
-        }
-        self.seal_if_old(world)?;
+        let stands = self.sealed == as_of.sealed || self.stands(change)?;
+        Ok((!stands).then_some(Pushed::Stale))
+    }
+
+    /// Takes an entry that is not refused; seals first where the bundle in the making is full.
+    pub(super) fn enter(
+        &mut self,
+        world: &impl World,
+        entry: &Entry<'_>,
+        change: Change,
+        place: Option<&[u8]>,
+    ) -> Result<Pushed, IntakeError> {
         match self.batch.draft.push(entry) {
             Err(PushError::Full) => {
                 self.seal(world)?;

@@ -27,6 +27,13 @@ const AGAIN: usize = 1024;
 /// Stands for folder, name, size and time of a file.
 pub type Print = u64;
 
+/// Stands for a path, as what is waited for.
+pub fn key(path: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
+}
+
 pub fn print(folder: &[u8], seen: &Seen) -> Print {
     let mut hasher = DefaultHasher::new();
     (folder, &seen.name, seen.size_bytes, seen.mtime_ns).hash(&mut hasher);
@@ -43,6 +50,8 @@ pub struct FolderLook {
     /// Names greater than this one, and not greater than the other, were looked at.
     pub after: Vec<u8>,
     pub until: Option<Vec<u8>>,
+    /// How many candidates the first look found.
+    pub candidates: usize,
 }
 
 /// A part of a store with candidates.
@@ -114,24 +123,18 @@ pub struct Again {
 }
 
 impl Again {
-    fn key(path: &[u8]) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        path.hash(&mut hasher);
-        hasher.finish()
-    }
-
     /// `false`: there is no room to remember it.
     pub fn note(&mut self, path: &[u8]) -> bool {
-        self.folders.insert(Self::key(path)).is_ok()
+        self.folders.insert(key(path)).is_ok()
     }
 
     /// The folder was looked at again.
     pub fn clear(&mut self, path: &[u8]) {
-        self.folders.remove(&Self::key(path));
+        self.folders.remove(&key(path));
     }
 
     pub fn holds(&self, path: &[u8]) -> bool {
-        !self.folders.is_empty() && self.folders.contains(&Self::key(path))
+        !self.folders.is_empty() && self.folders.contains(&key(path))
     }
 }
 
@@ -148,19 +151,15 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Whether this version of a file has been seen for at least `wait`; it is remembered from the first call on.
-    pub fn is_over(&mut self, key: u64, round: u64, now: Duration, wait: Duration) -> bool {
-        match self.files.get_mut(&key) {
-            Some(known) => {
-                known.round = round;
-                now.saturating_sub(known.since) >= wait
-            }
-            None => {
-                // where the table is full, the file is remembered when another has left it
-                let _ = self.files.insert(key, Wait { since: now, round });
-                false
-            }
+    /// How long this version of a file, or this unit, has been waited for; it is remembered from the first call on.
+    /// `None`: there is no room for it until another has left.
+    pub fn waited(&mut self, key: u64, round: u64, now: Duration) -> Option<Duration> {
+        if let Some(known) = self.files.get_mut(&key) {
+            known.round = round;
+            return Some(now.saturating_sub(known.since));
         }
+        let inserted = self.files.insert(key, Wait { since: now, round });
+        inserted.is_ok().then_some(Duration::ZERO)
     }
 
     /// Forgets what the round that ends did not see.
@@ -204,12 +203,22 @@ mod tests {
 
     #[test]
     fn a_patient_file_is_forgotten_when_a_round_does_not_see_it() {
-        let (mut patience, wait) = (Patience::default(), Duration::from_secs(10));
-        assert!(!patience.is_over(7, 1, Duration::from_secs(0), wait));
-        assert!(!patience.is_over(7, 2, Duration::from_secs(9), wait));
+        let (mut patience, seconds) = (Patience::default(), Duration::from_secs);
+        assert_eq!(patience.waited(7, 1, seconds(0)), Some(seconds(0)));
+        assert_eq!(patience.waited(7, 2, seconds(9)), Some(seconds(9)));
         patience.sweep(2);
-        assert!(patience.is_over(7, 3, Duration::from_secs(10), wait));
+        assert_eq!(patience.waited(7, 3, seconds(10)), Some(seconds(10)));
         patience.sweep(4);
-        assert!(!patience.is_over(7, 5, Duration::from_secs(30), wait));
+        assert_eq!(patience.waited(7, 5, seconds(30)), Some(seconds(0)));
+    }
+
+    #[test]
+    fn patience_is_bounded_and_says_whom_it_does_not_remember() {
+        let mut patience = Patience::default();
+        for key in 0..PATIENT as u64 {
+            assert!(patience.waited(key, 1, Duration::ZERO).is_some());
+        }
+        assert!(patience.waited(u64::MAX, 1, Duration::ZERO).is_none());
+        assert!(patience.waited(0, 1, Duration::ZERO).is_some());
     }
 }

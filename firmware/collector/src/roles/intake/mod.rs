@@ -12,8 +12,10 @@
 //! 2. Nothing is read as a removal unless the share was there before and after it was missed, twice: [`walk`],
 //!    [`take`].
 //! 3. Plaintext stays in memory. Names and contents of the hospital's files are in no log, record, status or error.
-//! 4. Memory is bounded: pieces of listings, bounded queues ([`looks`]), one bundle in the making and one sealed.
-//! 5. Cost follows the changes where a share's times are honest ([`pacing`]); whether they are is tried all the time.
+//! 4. Memory is bounded: pieces of listings, bounded queues ([`looks`]), one bundle in the making and one sealed, and a
+//!    bundle's contents of one unit for each source of extended storage.
+//! 5. A content folder of extended storage is looked at, waited for and taken as one unit ([`units`]).
+//! 6. Cost follows the changes where a share's times are honest ([`pacing`]); whether they are is tried all the time.
 //!
 //! Trusts: the kernel's file system clients to give what the server holds; the keyholder to sign; the trail to keep.
 //! Of the share it trusts nothing: names are bytes, links are not followed, paths do not leave the root ([`share`]).
@@ -36,6 +38,7 @@ pub mod scan;
 mod sealing;
 pub mod share;
 mod take;
+mod units;
 mod visit;
 pub mod walk;
 pub mod world;

@@ -2,7 +2,8 @@
 //! share, changes nothing; several threads may scan different parts of one source.
 //!
 //! Invariants
-//! 1. Work and memory of one [`Scan::part`] are bounded: what is beyond comes back as folders still to be visited.
+//! 1. Work and memory of one [`Scan::part`] are bounded: what is beyond comes back as folders still to be visited. A
+//!    content folder is looked at as a whole, whatever led to it, unless it alone is beyond the bounds.
 //! 2. A stamp is proposed for a folder only when its listing was whole and exactly what is known, and its time lies
 //!    back far enough; one that no longer holds is withdrawn.
 //! 3. A listing that changed under an unchanged time, asked for anew from the server, is a lie and counted as such.
@@ -19,8 +20,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Folders listed, and candidates found, before a scan hands back the rest.
-const FOLDERS: usize = 8192;
-const CANDIDATES: usize = 1 << 16;
+pub const FOLDERS: usize = 8192;
+pub const CANDIDATES: usize = 1 << 16;
 
 /// A folder still to be visited.
 #[derive(Clone)]
@@ -106,6 +107,7 @@ pub struct Scan<'a, W> {
     pub world: &'a W,
     pub root: &'a Root,
     pub source: usize,
+    pub store: ssmix2::Store,
     pub policy: &'a Policy,
     pub pace: &'a Pace,
     pub pulse: &'a Pulse,
@@ -207,10 +209,19 @@ impl<W: World> Scan<'_, W> {
             after: task.folder.after.clone(),
         }];
         let mut folders = 0;
+        let (mut unit, mut before) = (None, (0, 0));
         while let Some(visit) = visits.pop() {
-            let full = self.budget.load(Ordering::Relaxed) >= CANDIDATES
-                || self.interruption.is_due(self.world);
-            if folders >= FOLDERS || full || found.broken.is_some() {
+            let this = self.content_folder(&visit.path);
+            let full = if this.is_some() && this == unit.as_deref() {
+                folders - before.0 >= FOLDERS || found.prints.len() - before.1 >= CANDIDATES
+            } else {
+                unit = this.map(<[u8]>::to_vec);
+                before = (folders, found.prints.len());
+                folders >= FOLDERS
+                    || self.budget.load(Ordering::Relaxed) >= CANDIDATES
+                    || self.interruption.is_due(self.world)
+            };
+            if full || found.broken.is_some() {
                 visits.push(visit);
                 break;
             }
@@ -236,6 +247,10 @@ impl<W: World> Scan<'_, W> {
             after: visit.after,
         }));
         Ok(())
+    }
+
+    fn content_folder<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        ssmix2::content_folder(self.store, path)
     }
 
     fn ask(&self) {
@@ -400,7 +415,8 @@ impl<W: World> Scan<'_, W> {
         for (name, earlier) in verdict.folders {
             let path = join(path, &name);
             let known = visit.known.and_then(|known| known.folder(&name));
-            if !self.policy.enters(&path, known.is_some()) {
+            let within = self.content_folder(&visit.path).is_some();
+            if !within && !self.policy.enters(&path, known.is_some()) {
                 continue;
             }
             let twin = match (&visit.twin, earlier) {
@@ -512,6 +528,7 @@ impl<W: World> Scan<'_, W> {
                 ask: listed.ask,
                 after: after.to_vec(),
                 until: names.last,
+                candidates: candidates.len(),
             });
             let print = |seen: &Seen| print(path, seen);
             found.prints.extend(

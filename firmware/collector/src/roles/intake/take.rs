@@ -1,7 +1,7 @@
 //! The second look: reading what it finds as the first one did into the bundle in the making, whole, in parts, or as a
 //! change of flag; and concluding removals.
 
-use super::collection::{PATIENCE_FACTOR, Pushed, lock, store};
+use super::collection::{PATIENCE_FACTOR, Pushed, lock};
 use super::decide::{Twin, Why, decide, join};
 use super::error::IntakeError;
 use super::looks::{FolderLook, Place, print};
@@ -9,12 +9,14 @@ use super::pacing::is_recent;
 use super::report::SourceState;
 use super::scan::in_piece;
 use super::share::{self, OpenFile, ReadFault, Reading, Root, Trouble};
+use super::units::{Gathering, Told};
 use super::walk::Walker;
 use super::world::{Step, World};
 use bundle::{Body, Entry, Event, Hasher, PART_LIMIT_BYTES, Part, Signer, VersionId};
 use catalogue::{Action, Change, Depth, Directory, Seen, Standing, Subtree};
 use site::SourceKind;
 use spool::Disk;
+use ssmix2::content_folder;
 use std::os::fd::OwnedFd;
 
 /// Removals concluded together. The share is looked at again after each such number, before they go into a bundle.
@@ -29,9 +31,21 @@ struct Taking<'a> {
     changed: bool,
 }
 
+impl Taking<'_> {
+    fn event<'b>(&self, body: Body<'b>) -> Event<'b> {
+        if self.changed {
+            Event::Changed(body)
+        } else {
+            Event::Added(body)
+        }
+    }
+}
+
 /// Why a file is left for later.
-enum Left {
+pub(super) enum Left {
     Fault(ReadFault),
+    /// No bundle can hold all of its unit.
+    Large,
     Intake(IntakeError),
 }
 
@@ -49,6 +63,20 @@ impl From<IntakeError> for Left {
 
 type Cache = Option<(Directory, usize, Subtree)>;
 
+/// Parts of the catalogue that were read last.
+#[derive(Default)]
+pub(super) struct Caches {
+    pub(super) known: Cache,
+    pub(super) twins: Cache,
+}
+
+/// Room for what is read, and where it goes.
+pub(super) struct Reads {
+    pub(super) buffer: Vec<u8>,
+    /// `None`: into the bundle in the making at once.
+    pub(super) unit: Option<Gathering>,
+}
+
 impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     /// Takes what a second look finds as the first one did.
     pub(super) fn look_again(&mut self, place: &Place) -> Result<(), IntakeError> {
@@ -62,20 +90,44 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         let Ok(root) = self.open_root(0) else {
             return self.keep_due();
         };
-        let (mut cache, mut twins) = (None, None);
-        for look in &place.folders {
-            let as_of = lock(&self.core).as_of();
-            if std::mem::replace(&mut self.as_of, as_of) != as_of {
-                (cache, twins) = (None, None);
+        let (store, mut caches) = (self.store(), Caches::default());
+        let unit = |look: &FolderLook| content_folder(store, &look.path).map(<[u8]>::to_vec);
+        let is_same = |one: &FolderLook, next: &FolderLook| {
+            let one = content_folder(store, &one.path);
+            one.is_some() && one == content_folder(store, &next.path)
+        };
+        for looks in place.folders.chunk_by(is_same) {
+            if let Some(unit) = looks.first().and_then(unit) {
+                self.refresh(&mut caches);
+                match self.look_at_unit(&root, &unit, looks, place, &mut caches)? {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(Trouble::Share(_)) => return self.keep_due(),
+                    Err(trouble) => {
+                        self.count_trouble(trouble);
+                        continue;
+                    }
+                }
             }
-            self.world.step(Step::Folder)?;
-            match self.look_into(&root, look, place, &mut cache, &mut twins)? {
-                Ok(()) => {}
-                Err(Trouble::Share(_)) => return self.keep_due(),
-                Err(trouble) => self.count_trouble(trouble),
+            for look in looks {
+                self.refresh(&mut caches);
+                self.world.step(Step::Folder)?;
+                match self.look_into(&root, look, place, &mut caches)? {
+                    Ok(()) => {}
+                    Err(Trouble::Share(_)) => return self.keep_due(),
+                    Err(trouble) => self.count_trouble(trouble),
+                }
             }
         }
         Ok(())
+    }
+
+    /// From here on the catalogue is as it is now.
+    fn refresh(&mut self, caches: &mut Caches) {
+        let as_of = lock(&self.core).as_of();
+        if std::mem::replace(&mut self.as_of, as_of) != as_of {
+            *caches = Caches::default();
+        }
     }
 
     fn look_into(
@@ -83,17 +135,16 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         root: &Root,
         look: &FolderLook,
         place: &Place,
-        cache: &mut Cache,
-        twins: &mut Cache,
+        caches: &mut Caches,
     ) -> Result<Result<(), Trouble>, IntakeError> {
-        let known = self.known(&look.path, cache)?;
+        let known = self.known(&look.path, &mut caches.known)?;
         let files: Vec<_> = known
             .files
             .into_iter()
             .filter(|known| in_piece(&known.name, &look.after, look.until.as_deref()))
             .collect();
         let twin_known = match &look.twin {
-            Some(twin) => self.known(twin, twins)?,
+            Some(twin) => self.known(twin, &mut caches.twins)?,
             None => Subtree::default(),
         };
         let twin = look.twin.as_deref().map(|path| Twin {
@@ -147,13 +198,16 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     ) -> Result<(), IntakeError> {
         let source = self.source;
         self.world.step(Step::FileRead)?;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let taken = self.try_take(folder_path, reading, folder, seen, why, &mut buffer);
+        let mut reads = Reads {
+            buffer: std::mem::take(&mut self.buffer),
+            unit: None,
+        };
+        let taken = self.try_take(folder_path, reading, folder, seen, why, &mut reads);
         self.pulse().end();
-        self.buffer = buffer;
+        self.buffer = reads.buffer;
         match taken {
             Ok(()) | Err(Left::Fault(ReadFault::Trouble(Trouble::Gone))) => Ok(()),
-            Err(Left::Fault(ReadFault::Changed)) => {
+            Err(Left::Fault(ReadFault::Changed) | Left::Large) => {
                 self.shared.report().sources[source].unsettled += 1;
                 self.note_again(folder_path)
             }
@@ -165,14 +219,14 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         }
     }
 
-    fn try_take(
+    pub(super) fn try_take(
         &mut self,
         folder_path: &[u8],
         reading: Reading,
         folder: &OwnedFd,
         seen: &Seen,
         why: Why,
-        buffer: &mut Vec<u8>,
+        reads: &mut Reads,
     ) -> Result<(), Left> {
         if seen.size_bytes == 0 && !self.patience_is_over(folder_path, seen) {
             return Err(ReadFault::Changed.into());
@@ -188,21 +242,24 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         let mut changed = why == Why::Changed;
         if let Why::FlagChanged { origin, mark } = why {
             // the same size and time might still be another content
-            let sha256 = file.digest(buffer)?;
+            let sha256 = file.digest(&mut reads.buffer)?;
             if catalogue::mark(&sha256) == mark {
+                let action = Action::FlagChanged {
+                    origin: origin.clone(),
+                };
+                let change = self.change(&path, seen, sha256, action);
+                if let Some(unit) = &mut reads.unit {
+                    return unit.take(Told {
+                        change,
+                        event: None,
+                        bytes: 0,
+                    });
+                }
                 let entry = Entry {
                     source,
                     path: &path,
                     event: Event::FlagChanged { from: &origin },
                 };
-                let change = self.change(
-                    &path,
-                    seen,
-                    sha256,
-                    Action::FlagChanged {
-                        origin: origin.clone(),
-                    },
-                );
                 return self.push(&entry, change);
             }
             changed = false;
@@ -213,28 +270,23 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             file,
             changed,
         };
-        let taken = if seen.size_bytes > PART_LIMIT_BYTES {
-            self.take_parts(&taking, buffer)
+        if seen.size_bytes > PART_LIMIT_BYTES {
+            self.take_parts(&taking, reads)
         } else {
-            self.take_whole(&taking, folder_path, buffer)
-        };
-        if taken.is_ok() && !taking.changed {
-            let found = ssmix2::deviations(store(self.settings.sources[source].kind), &taking.path);
-            self.shared.report().sources[source].count(found);
+            self.take_whole(&taking, folder_path, reads)
         }
-        taken
     }
 
     fn take_whole(
         &mut self,
         taking: &Taking<'_>,
         folder_path: &[u8],
-        buffer: &mut Vec<u8>,
+        reads: &mut Reads,
     ) -> Result<(), Left> {
         let Taking {
             path, seen, file, ..
         } = taking;
-        let source = &self.source.clone();
+        let buffer = &mut reads.buffer;
         // one byte more than expected, so that a grown file is seen
         file.read(0, seen.size_bytes as usize + 1, buffer)?;
         if buffer.len() as u64 != seen.size_bytes {
@@ -244,44 +296,75 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         if !self.is_whole_receipt(path, buffer) && !self.patience_is_over(folder_path, seen) {
             return Err(ReadFault::Changed.into());
         }
-        let body = Body::new(
-            buffer.as_slice(),
-            Some(seen.mtime_ns.div_euclid(1_000_000_000)),
-            None,
-        );
-        let action = if taking.changed {
-            Action::Changed
-        } else {
-            Action::Added
-        };
-        let change = self.change(path, seen, body.sha256().0, action);
-        let event = if taking.changed {
-            Event::Changed(body)
-        } else {
-            Event::Added(body)
-        };
-        self.push(
-            &Entry {
-                source: *source,
-                path,
-                event,
+        self.deliver(taking, reads, None)
+    }
+
+    /// Puts what was read, a file or a part of one, to where it goes. With a part comes the digest of the file so far.
+    fn deliver(
+        &mut self,
+        taking: &Taking<'_>,
+        reads: &mut Reads,
+        part: Option<(Part, [u8; 32])>,
+    ) -> Result<(), Left> {
+        let Taking {
+            path,
+            seen,
+            changed,
+            ..
+        } = taking;
+        let modified = Some(seen.mtime_ns.div_euclid(1_000_000_000));
+        let bytes = reads.buffer.len() as u64;
+        let action = match (&part, *changed) {
+            (
+                Some((
+                    Part {
+                        whole: None,
+                        version,
+                        offset,
+                        ..
+                    },
+                    _,
+                )),
+                _,
+            ) => Action::Part {
+                version: version.0,
+                next: offset + bytes,
             },
-            change,
-        )
+            (_, true) => Action::Changed,
+            (_, false) => Action::Added,
+        };
+        let (part, so_far) = part.unzip();
+        if let Some(unit) = &mut reads.unit {
+            let body = Body::new(std::mem::take(&mut reads.buffer), modified, part);
+            let sha256 = so_far.unwrap_or(body.sha256().0);
+            let change = self.change(path, seen, sha256, action);
+            return unit.take(Told {
+                change,
+                event: Some(taking.event(body)),
+                bytes,
+            });
+        }
+        let body = Body::new(reads.buffer.as_slice(), modified, part);
+        let sha256 = so_far.unwrap_or(body.sha256().0);
+        let change = self.change(path, seen, sha256, action);
+        let entry = Entry {
+            source: self.source,
+            path,
+            event: taking.event(body),
+        };
+        self.push(&entry, change)
     }
 
     /// Sends a file in parts. What earlier bundles brought is not sent again, if it is still the file's beginning.
-    fn take_parts(&mut self, taking: &Taking<'_>, buffer: &mut Vec<u8>) -> Result<(), Left> {
-        let Taking {
-            path, seen, file, ..
-        } = taking;
-        let source = &self.source.clone();
-        let (mut hasher, mut offset, version) = self.resume_parts(taking, buffer)?;
+    fn take_parts(&mut self, taking: &Taking<'_>, reads: &mut Reads) -> Result<(), Left> {
+        let Taking { seen, file, .. } = taking;
+        let (mut hasher, mut offset, version) = self.resume_parts(taking, &mut reads.buffer)?;
         let total = seen.size_bytes;
         while offset < total {
             self.world.step(Step::FileRead).map_err(IntakeError::from)?;
-            self.pulse().begin(*source, self.world.uptime());
+            self.pulse().begin(self.source, self.world.uptime());
             let size = (total - offset).min(PART_LIMIT_BYTES);
+            let buffer = &mut reads.buffer;
             file.read(offset, size as usize, buffer)?;
             if buffer.len() as u64 != size {
                 return Err(ReadFault::Changed.into());
@@ -297,30 +380,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 offset,
                 whole: last.then_some(so_far),
             };
-            let body = Body::new(
-                buffer.as_slice(),
-                Some(seen.mtime_ns.div_euclid(1_000_000_000)),
-                Some(part),
-            );
-            let action = match (last, taking.changed) {
-                (false, _) => Action::Part { version, next },
-                (true, true) => Action::Changed,
-                (true, false) => Action::Added,
-            };
-            let change = self.change(path, seen, so_far.0, action);
-            let event = if taking.changed {
-                Event::Changed(body)
-            } else {
-                Event::Added(body)
-            };
-            self.push(
-                &Entry {
-                    source: *source,
-                    path,
-                    event,
-                },
-                change,
-            )?;
+            self.deliver(taking, reads, Some((part, so_far.0)))?;
             offset = next;
         }
         Ok(())
@@ -369,7 +429,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         }
     }
 
-    fn is_recent(&self, path: &[u8]) -> bool {
+    pub(super) fn is_recent(&self, path: &[u8]) -> bool {
         is_recent(&self.settings.pacing, path, self.world.unix_seconds())
     }
 
@@ -377,28 +437,41 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     fn push(&mut self, entry: &Entry<'_>, change: Change) -> Result<(), Left> {
         // from here on nothing waits for the share, but perhaps for room
         self.pulse().end();
-        let counts = !matches!(change.action, Action::Part { .. } | Action::Removed)
-            && !self.is_recent(entry.path);
         let place = self.place.as_deref();
+        let action = change.action.clone();
         let pushed = lock(&self.core).push(&self.world, entry, change, place, self.as_of)?;
-        match pushed {
-            Pushed::Taken if counts => self.count_old(),
-            Pushed::Taken | Pushed::Twice => {}
-            Pushed::Stale => return Err(ReadFault::Changed.into()),
-            Pushed::Unnameable => {
-                self.shared.report().sources[self.source].unnameable += 1;
-            }
+        if pushed == Pushed::Stale {
+            return Err(ReadFault::Changed.into());
         }
+        self.entered(entry.path, &action, pushed);
         Ok(())
     }
 
+    /// Counts what became of an entry.
+    pub(super) fn entered(&mut self, path: &[u8], action: &Action, pushed: Pushed) {
+        match pushed {
+            Pushed::Taken => {
+                let is_whole = !matches!(action, Action::Part { .. } | Action::Removed);
+                if is_whole && !self.is_recent(path) {
+                    self.count_old();
+                }
+                if *action == Action::Added {
+                    let found = ssmix2::deviations(self.store(), path);
+                    self.shared.report().sources[self.source].count(found);
+                }
+            }
+            Pushed::Unnameable => {
+                self.shared.report().sources[self.source].unnameable += 1;
+            }
+            Pushed::Twice | Pushed::Stale => {}
+        }
+    }
+
     fn patience_is_over(&mut self, folder_path: &[u8], seen: &Seen) -> bool {
-        self.patience.is_over(
-            print(folder_path, seen),
-            self.round,
-            self.world.uptime(),
-            self.settings.quiet * PATIENCE_FACTOR,
-        )
+        let (print, now) = (print(folder_path, seen), self.world.uptime());
+        // where it is not remembered, it is when another has left
+        let waited = self.patience.waited(print, self.round, now);
+        waited.is_some_and(|waited| waited >= self.settings.quiet * PATIENCE_FACTOR)
     }
 
     /// `false` only for a claims file whose last record is missing.
@@ -412,11 +485,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     }
 
     /// What is known of the folder at a path; `cache` keeps the part that was read last.
-    fn known(
-        &self,
-        path: &[u8],
-        cache: &mut Option<(Directory, usize, Subtree)>,
-    ) -> Result<Subtree, IntakeError> {
+    pub(super) fn known(&self, path: &[u8], cache: &mut Cache) -> Result<Subtree, IntakeError> {
         let core = lock(&self.core);
         let Standing::Within { directory, length } = core.catalogue.standing(self.root, path)?
         else {
@@ -438,7 +507,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     }
 
     /// Whether a share's trouble ends a walk, for a single folder or file outside one.
-    fn count_trouble(&self, trouble: Trouble) {
+    pub(super) fn count_trouble(&self, trouble: Trouble) {
         if trouble == Trouble::Locked {
             self.shared.report().sources[self.source].unreadable += 1;
         }
@@ -502,7 +571,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 };
                 match self.push(&entry, change) {
                     // what is stale the next walk misses again, if it is still known
-                    Ok(()) | Err(Left::Fault(_)) => {}
+                    Ok(()) | Err(Left::Fault(_) | Left::Large) => {}
                     Err(Left::Intake(error)) => return Err(error),
                 }
             }
