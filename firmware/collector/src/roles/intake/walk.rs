@@ -110,6 +110,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         {
             let mut core = lock(&self.core);
             core.linger = LINGER.min(period);
+            core.begins(self.source);
             core.heal(&self.world)?;
         }
         let mut ending = None;
@@ -177,6 +178,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         until: Duration,
         mut ending: Option<Ending>,
     ) -> Result<(), IntakeError> {
+        lock(&self.core).rests(self.source);
         loop {
             self.attend()?;
             let until = self.following.not_later(began, until);
