@@ -512,7 +512,10 @@ mod tests {
         socket::start(&socket, own, &share.sources, &hints, |_| {});
         let (sender, receiver) = sync_channel(2);
         std::thread::scope(|scope| {
-            scope.spawn(|| hand_on_for_ever(&socket, &receiver));
+            scope.spawn(|| {
+                let receiver = receiver;
+                hand_on_for_ever(&socket, &receiver);
+            });
             let begin = Instant::now();
             hear(&share, Some(record("std\\000\\file")), &sender);
             for _ in 0..2 {
