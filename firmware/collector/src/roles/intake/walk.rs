@@ -12,7 +12,7 @@
 //! 4. A walk goes from the greatest name to the least, so newest dates of a patient come first, and remembers how far it
 //!    has come: all that lies before the remembered place was scanned, and what was whole there is committed. After a
 //!    restart or a lost share it goes on there.
-//!    A walk ends when all that it found is durable; until then it waits, and seals nothing for that.
+//!    A walk ends when all that it found is durable; until then it waits, and seals nothing for that while others walk.
 //! 5. What a walk has left, for a quota or a share that failed at the second look, stays due for the rolling look.
 
 use super::collection::{AsOf, Core, LINGER, Settings, Shared, announce, lock};
