@@ -1,10 +1,11 @@
-//! When the bundle in the making is sealed: all sources share it, and a turn that ends seals nothing for its own sake.
+//! When the bundle in the making is sealed: all sources share it, and a turn that ends seals nothing while another source is
+//! still walked.
 
 mod intake_lab;
 
 use collector::roles::intake::pacing::{Pacing, day, written};
 use collector::roles::intake::world::{Step, World};
-use intake_lab::{Box1, Lab, QUIET, Walker1, now};
+use intake_lab::{Box1, Lab, QUIET, SOURCES, Walker1, now};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -131,6 +132,28 @@ fn what_was_taken_is_sealed_in_time_however_long_the_period_and_the_walk_are() {
         let limit = LINGER.min(period) + beat;
         assert!(!ages.is_empty() && longest <= limit, "{period:?}: {ages:?}");
     }
+}
+
+#[test]
+fn what_was_taken_waits_no_longer_than_until_all_sources_rest() {
+    let lab = Lab::new();
+    for (_, _, folder) in &SOURCES[..3] {
+        lab.write(&format!("{folder}/a file"), b"a line");
+    }
+    let ages = ages(&lab);
+    let walkers = lab.boot().unwrap().into_walkers();
+    let lives = lab.outside.together(walkers.len());
+    std::thread::scope(|scope| {
+        for (mut walker, life) in walkers.into_iter().zip(lives) {
+            scope.spawn(move || {
+                let _life = life;
+                walker.turn(5 * LINGER).unwrap();
+            });
+        }
+    });
+    let ages = ages.lock().unwrap();
+    assert!(ages.len() == 1 && ages[0] < QUIET, "{ages:?}");
+    assert_eq!(lab.open_identical(&[], "all rest").files, 3);
 }
 
 #[test]

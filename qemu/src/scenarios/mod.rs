@@ -82,7 +82,7 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "latency",
-        claim: "what is written over SMB is durable long before the next walk, because the server says so",
+        claim: "what is written over SMB is durable long before the next walk, because the server says so; without a word, by the next",
         story: latency::story,
     },
     Scenario {

@@ -36,9 +36,13 @@ pub struct Settings {
 pub const PATIENCE_FACTOR: u32 = 5;
 
 /// A draft is sealed at the latest this long after its first entry, however slow the walks are; where the configured period
-/// is shorter, after that period. Sooner only when it is full: all sources share it, and one that has little to say must
-/// not seal what another has just begun.
+/// is shorter, after that period. Sooner when it is full, or when nothing is waited for: all sources share it, and one that
+/// has little to say must not seal what another has just begun.
 pub(super) const LINGER: Duration = Duration::from_secs(60);
+
+/// What nothing is waited for is sealed so long after the bundle before it: in a busy hospital the box makes one bundle a
+/// second, whatever the number of sources, and each has what gathered meanwhile.
+const SPACING: Duration = Duration::from_secs(1);
 
 /// What the walking threads and the main thread share.
 pub struct Shared<D> {
@@ -93,6 +97,10 @@ pub(super) struct Batch {
     pub losses: Vec<u64>,
     /// Uptime of the first entry.
     pub since: Option<Duration>,
+    /// By source.
+    pub entries: Vec<u64>,
+    /// Nothing is waited for that should be in it too.
+    is_due: bool,
     /// Hashes of the paths that it concerns, old names of files too: of what is not yet committed the catalogue knows the
     /// state before, by which nothing more is decided.
     taken: HashSet<u64>,
@@ -107,6 +115,8 @@ impl Batch {
             changes: Vec::new(),
             losses: Vec::new(),
             since: None,
+            entries: vec![0; sources.len()],
+            is_due: false,
             taken: HashSet::new(),
             firsts: vec![None; sources.len()],
         })
@@ -145,8 +155,12 @@ pub struct Core<D, S> {
     pub(super) taken_back: u64,
     /// How many bundles were in the making before this one; all of them are durable.
     pub(super) sealed: u64,
+    /// Uptime at which the last of them was.
+    pub(super) sealed_at: Option<Duration>,
     /// See [`LINGER`].
     pub(super) linger: Duration,
+    /// By source: its walker has done its turn's work and waits for the next one.
+    resting: Vec<bool>,
 }
 
 impl<D: Disk, S: Signer> Core<D, S> {
@@ -231,6 +245,7 @@ impl<D: Disk, S: Signer> Core<D, S> {
             self.batch.firsts[entry.source].get_or_insert_with(|| place.to_vec());
         }
         self.batch.since.get_or_insert(world.uptime());
+        self.batch.entries[entry.source] += 1;
         if !matches!(change.action, Action::Part { .. }) {
             let keys = concerned(&change).map(|path| key(change.root, path));
             self.batch.taken.extend(keys);
@@ -257,11 +272,36 @@ impl<D: Disk, S: Signer> Core<D, S> {
 
     /// Time until the bundle in the making is to be sealed; `None`: nothing is in it.
     pub(super) fn left(&self, world: &impl World) -> Option<Duration> {
-        let age = world.uptime().saturating_sub(self.batch.since?);
-        Some(self.linger.saturating_sub(age))
+        let now = world.uptime();
+        let old = self.batch.since? + self.linger;
+        let spaced = self.sealed_at.map_or(now, |sealed| sealed + SPACING);
+        let due = if self.batch.is_due {
+            old.min(spaced)
+        } else {
+            old
+        };
+        Some(due.saturating_sub(now))
     }
 
-    /// Seals a bundle that has been in the making for long.
+    /// What is in the bundle in the making shall wait for nothing else.
+    pub(super) fn hurry(&mut self) {
+        self.batch.is_due |= self.batch.since.is_some();
+    }
+
+    /// A walker begins a turn.
+    pub(super) fn begins(&mut self, source: usize) {
+        self.resting[source] = false;
+    }
+
+    /// A walker has done its turn's work. When all have, nothing is waited for.
+    pub(super) fn rests(&mut self, source: usize) {
+        self.resting[source] = true;
+        if self.resting.iter().all(|rests| *rests) {
+            self.hurry();
+        }
+    }
+
+    /// Seals a bundle that has been in the making for long, or waits for nothing.
     pub(super) fn seal_if_old(&mut self, world: &impl World) -> Result<(), IntakeError> {
         if self.left(world) == Some(Duration::ZERO) {
             self.seal(world)?;
@@ -333,7 +373,9 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Intake<W, D, S> {
             roots: known.iter().map(|source| source.root).collect(),
             taken_back: 0,
             sealed: 0,
+            sealed_at: None,
             linger: LINGER,
+            resting: vec![false; settings.sources.len()],
         }));
         let settings = Arc::new(settings);
         let walkers = known

@@ -113,6 +113,7 @@ impl<D: Disk, S: Signer> Core<D, S> {
         let batch = std::mem::replace(&mut self.batch, fresh);
         self.seal_batch(world, batch)?;
         self.sealed += 1;
+        self.sealed_at = Some(world.uptime());
         Ok(())
     }
 

@@ -13,7 +13,8 @@
 //!    wait for no walk. A walk goes from the greatest name to the least, so newest dates of a patient come first; where it
 //!    has much to take, in bands of dates over all patients ([`super::bands`]). It remembers how far it has come: all that
 //!    lies before the remembered place was scanned, and what was whole there is committed. After a restart or a lost share
-//!    it goes on there. A walk ends when all that it found is durable; until then it waits, and seals nothing for that.
+//!    it goes on there. A walk ends when all that it found is durable; until then it waits, and seals nothing for that while
+//!    others walk.
 //! 5. A source without dates has no recent ones: only walks over everything visit it, at any hour, and only they conclude
 //!    anything about what is missing.
 //! 6. What a walk has left, for a quota or a share that failed at the second look, stays due for the rolling look.
@@ -118,6 +119,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         {
             let mut core = lock(&self.core);
             core.linger = LINGER.min(period);
+            core.begins(self.source);
             core.heal(&self.world)?;
         }
         let mut ending = None;
@@ -196,6 +198,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         until: Duration,
         mut ending: Option<Ending>,
     ) -> Result<(), IntakeError> {
+        lock(&self.core).rests(self.source);
         loop {
             self.attend()?;
             let until = self.following.not_later(began, until);

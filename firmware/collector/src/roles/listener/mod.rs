@@ -4,7 +4,8 @@
 //! be stopped but with its process. So it is asked here, where nothing is lost when the process is killed.
 //!
 //! 1. Each share has two threads, one for names and one for contents. The client asks anew for each answer and hears nothing
-//!    in between; a new file is told to both, at different moments, so that seldom both are deaf to it.
+//!    in between; a new file is told to both, at different moments, so that seldom both are deaf to it. Where something
+//!    changed is said a second time a moment later, when the server is asked again: then `intake` sees what was not heard.
 //! 2. What a server says is a claim about paths; `intake` looks for itself. Nothing is read here but folders' names.
 //! 3. A server that cannot be asked is asked again with growing pauses. A share that was mounted anew while a thread still
 //!    asks the old one ends the process, and `init` starts it again.
@@ -19,13 +20,13 @@ use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use site::{Plan, Protocol, Source};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use sys::changes::{self, Answer, Changes};
@@ -43,6 +44,10 @@ const STALE: Duration = Duration::from_secs(30);
 const ANSWERS: usize = 256;
 /// One exchange with `intake`, whose thread has nothing else to do.
 const EXCHANGE: Duration = Duration::from_secs(10);
+/// So long after an answer its server is surely asked again: a few exchanges on the hospital's network.
+const DEAF: Duration = Duration::from_millis(250);
+/// Paths that are kept for being said again. Beyond it, everything may have changed, and a walk finds it.
+const AGAIN: usize = 4096;
 /// Bytes of a request beside the paths.
 const FRAME: usize = 256;
 
@@ -268,33 +273,69 @@ fn device(path: &Path) -> Option<(u32, u32)> {
     Some((facts.stx_dev_major, facts.stx_dev_minor))
 }
 
-/// Hands on what is heard. Where `intake` does not listen it is dropped: one that starts begins with a walk anyway.
+/// Hands on what is heard, and again when the server is surely asked anew: a file that was renamed while nobody listened
+/// is most often beside the one that was told of. Where `intake` does not listen it is dropped: one that starts begins
+/// with a walk anyway.
 fn hand_on_for_ever(socket: &Path, receiver: &Receiver<Heard>) {
     let mut connection = None;
-    while let Ok(first) = receiver.recv() {
-        // each share once, with all that has gathered
-        let mut words: BTreeMap<String, Word> = BTreeMap::new();
-        let lost = receiver.try_iter().take(ANSWERS);
-        for heard in std::iter::once(first).chain(lost) {
-            sort(&heard, &mut words);
+    let mut again: Option<(Instant, Words)> = None;
+    loop {
+        let heard = match &again {
+            Some((at, _)) => receiver.recv_timeout(at.saturating_duration_since(Instant::now())),
+            None => receiver.recv().map_err(RecvTimeoutError::from),
+        };
+        let is_over = matches!(heard, Err(RecvTimeoutError::Disconnected));
+        if let Ok(first) = heard {
+            // each share once, with all that has gathered
+            let mut words = Words::new();
+            let more = receiver.try_iter().take(ANSWERS);
+            for heard in std::iter::once(first).chain(more) {
+                sort(&heard, &mut words);
+            }
+            say_all(socket, &mut connection, &words);
+            let (_, kept) = again.get_or_insert_with(|| (Instant::now() + DEAF, Words::new()));
+            keep(words, kept);
         }
-        for (source, word) in words {
-            for line in lines(&source, word) {
-                // a second time where `intake` was started anew in between
-                for _ in 0..2 {
-                    if connection.is_none() {
-                        connection = connect(socket).ok();
-                    }
-                    let say = |stream: &mut UnixStream| say(stream, &line).is_ok();
-                    if connection.as_mut().is_some_and(say) {
-                        break;
-                    }
-                    connection = None;
+        if let Some((_, words)) = again.take_if(|(at, _)| is_over || *at <= Instant::now()) {
+            say_all(socket, &mut connection, &words);
+        }
+        if is_over {
+            return;
+        }
+    }
+}
+
+/// Keeps what was said for another time.
+fn keep(words: Words, kept: &mut Words) {
+    for (source, word) in words {
+        let kept = kept.entry(source).or_default();
+        kept.paths.extend(word.paths);
+        kept.paths.sort_unstable();
+        kept.paths.dedup();
+        kept.paths.truncate(AGAIN);
+    }
+}
+
+fn say_all(socket: &Path, connection: &mut Option<UnixStream>, words: &Words) {
+    for (source, word) in words {
+        for line in lines(source, word) {
+            // a second time where `intake` was started anew in between
+            for _ in 0..2 {
+                if connection.is_none() {
+                    *connection = connect(socket).ok();
                 }
+                let say = |stream: &mut UnixStream| say(stream, &line).is_ok();
+                if connection.as_mut().is_some_and(say) {
+                    break;
+                }
+                *connection = None;
             }
         }
     }
 }
+
+/// What is to be said, by source.
+type Words = BTreeMap<String, Word>;
 
 /// What is to be said of one source.
 #[derive(Default)]
@@ -304,7 +345,7 @@ struct Word {
 }
 
 /// Finds the sources of what was heard.
-fn sort(heard: &Heard, words: &mut BTreeMap<String, Word>) {
+fn sort(heard: &Heard, words: &mut Words) {
     let told = heard.records.as_deref().map(records::read);
     let more = told.as_ref().is_none_or(|told| told.more);
     for source in &heard.share.sources {
@@ -331,11 +372,10 @@ fn sort(heard: &Heard, words: &mut BTreeMap<String, Word>) {
 }
 
 /// The requests that say it.
-fn lines(source: &str, mut word: Word) -> Vec<String> {
-    word.paths.sort_unstable();
-    word.paths.dedup();
+fn lines(source: &str, word: &Word) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut paths = word.paths.iter().map(|path| to_hex(path)).peekable();
+    let paths: BTreeSet<&Vec<u8>> = word.paths.iter().collect();
+    let mut paths = paths.into_iter().map(|path| to_hex(path)).peekable();
     let mut too_many = word.too_many;
     while too_many || paths.peek().is_some() {
         let mut changed = Vec::new();
@@ -462,6 +502,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_heard_is_said_again_when_the_server_is_asked_anew() {
+        const LONG: Duration = Duration::from_secs(60);
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("hints.sock");
+        let hints = [Arc::new(Hints::default())];
+        let share = share(vec![source("wards", "std")]);
+        let own = rustix::process::getuid().as_raw();
+        socket::start(&socket, own, &share.sources, &hints, |_| {});
+        let (sender, receiver) = sync_channel(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let receiver = receiver;
+                hand_on_for_ever(&socket, &receiver);
+            });
+            let begin = Instant::now();
+            hear(&share, Some(record("std\\000\\file")), &sender);
+            for _ in 0..2 {
+                hints[0].wait(LONG);
+                let waiting = hints[0].take();
+                assert!(waiting.folders.contains(&b"000"[..]) && !waiting.too_many);
+            }
+            assert!(begin.elapsed() >= DEAF);
+            drop(sender);
+        });
+        // and not a third time
+        assert!(hints[0].is_empty());
+    }
+
+    #[test]
     fn many_paths_become_several_requests_each_within_the_bound() {
         let word = Word {
             paths: (0..3000)
@@ -469,7 +538,7 @@ mod tests {
                 .collect(),
             too_many: true,
         };
-        let lines = lines("wards", word);
+        let lines = lines("wards", &word);
         let read: Vec<Changed> = lines
             .iter()
             .map(|line| serde_json::from_str(line.trim_end()).unwrap())

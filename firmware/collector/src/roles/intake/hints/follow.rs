@@ -9,7 +9,7 @@
 //! 3. Hints take at most half of a walker's time from its walk.
 //! 4. What a hinted look found waits in a queue of its own, so that it does not stand behind a first scan.
 
-use super::super::collection::lock;
+use super::super::collection::{Core, lock};
 use super::super::course::Broken;
 use super::super::error::IntakeError;
 use super::super::looks::Looks;
@@ -27,10 +27,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Between two hinted looks, so that hints that come one by one are followed together.
-const BREATH: Duration = Duration::from_millis(500);
-
-/// What came of hints is sealed so long after its first file, so that files written together share a bundle.
-const GATHER: Duration = Duration::from_secs(1);
+const BREATH: Duration = Duration::from_millis(200);
 
 /// After a word of "too many" the next walk begins, but not sooner than this after the last one did.
 const SOON: Duration = Duration::from_secs(60);
@@ -42,8 +39,8 @@ pub struct Following {
     looks: Looks,
     /// Uptime before which no hint is followed.
     not_before: Duration,
-    /// Uptime since which something that hints brought is not yet sealed.
-    gathered: Option<Duration>,
+    /// Uptime at which the bundle in the making is to be sealed.
+    sealing: Option<Duration>,
     /// Hints were lost: all is to be walked soon.
     soon: bool,
     /// A hinted look is under way.
@@ -89,7 +86,7 @@ impl Following {
     fn moment(&self, quiet: Duration) -> Option<Duration> {
         let moments = [
             self.looks.oldest().map(|place| place.first_look + quiet),
-            self.gathered.map(|since| since + GATHER),
+            self.sealing,
             self.feed.as_ref().map(Feed::next),
         ];
         moments.into_iter().flatten().min()
@@ -122,25 +119,29 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         &self.shared.hints[self.source]
     }
 
-    /// Follows hints, takes what they led to and is ripe, and seals it. Never waits but for the share.
+    /// Takes what hints led to and is ripe, seals it, and follows those that have come. Never waits but for the share, and
+    /// for the sealing.
     pub(in super::super) fn attend(&mut self) -> Result<(), IntakeError> {
         if self.following.looking {
             return Ok(());
         }
         self.read_feed()?;
+        self.ripen_hinted()?;
+        self.seal_in_time()?;
         if self.world.uptime() >= self.following.not_before && !self.hints().is_empty() {
             let begin = self.world.uptime();
             self.follow()?;
             let end = self.world.uptime();
             self.following.not_before = end + BREATH.max(end.saturating_sub(begin));
         }
-        self.ripen_hinted()?;
+        Ok(())
+    }
+
+    fn seal_in_time(&mut self) -> Result<(), IntakeError> {
+        let mut core = lock(&self.core);
+        core.seal_if_old(&self.world)?;
         let now = self.world.uptime();
-        let due = |since: Duration| now.saturating_sub(since) >= GATHER;
-        if self.following.gathered.is_some_and(due) {
-            self.following.gathered = None;
-            lock(&self.core).seal(&self.world)?;
-        }
+        self.following.sealing = core.left(&self.world).map(|left| now + left);
         Ok(())
     }
 
@@ -276,17 +277,21 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<(), IntakeError>,
     ) -> Result<(), IntakeError> {
-        let gathered = |walker: &Self| lock(&walker.core).batch.changes.len();
-        let before = gathered(self);
+        let source = self.source;
+        let gathered = |core: &Core<D, S>| (core.sealed, core.batch.entries[source]);
+        let before = gathered(&lock(&self.core));
         std::mem::swap(&mut self.looks, &mut self.following.looks);
         self.following.looking = true;
         let result = work(self);
         self.following.looking = false;
         std::mem::swap(&mut self.looks, &mut self.following.looks);
-        if gathered(self) > before {
-            let now = self.world.uptime();
-            self.following.gathered.get_or_insert(now);
+        let mut core = lock(&self.core);
+        // what was in a bundle that was sealed meanwhile is durable
+        let (sealed, entries) = gathered(&core);
+        if entries > 0 && (sealed, entries) != before {
+            core.hurry();
         }
+        drop(core);
         result
     }
 
