@@ -2,15 +2,15 @@
 
 use std::error::Error;
 
+use serde_json::Value;
+
 use super::finding::{Ground, size, walls};
-use super::native::Taken;
+use super::native::{self, Taken};
 use super::{Aim, Better, Comparison, Figure, Side};
 use crate::cache::Cache;
 use crate::step;
 
 const FILES: u64 = 2_000_000;
-/// Runs of each side that count.
-const RUNS: usize = 5;
 const FIND: &str = r#""$PEERS/find" "$STORE" -type f > /dev/null"#;
 const RSYNC: &str = r#""$PEERS/rsync" -an "$STORE/" "$COPY/" > /dev/null"#;
 const RESTIC: &str = r#"export RESTIC_PASSWORD=none
@@ -41,29 +41,32 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
         &variables,
     )?;
     ground.script("init", RESTIC_INIT, &variables)?;
+    // Runs of each side that count: the slow ones take minutes. A peer that reads a second tree, or all contents, pushes the store
+    // out of the kernel's caches, so each has its own turns with ours.
     let peers = [
-        ("find", FIND, 2.0),
-        ("rsync", RSYNC, 4.0),
-        ("restic", RESTIC, 8.0),
+        ("find", FIND, 2.0, 5),
+        ("rsync", RSYNC, 4.0, 3),
+        ("restic", RESTIC, 8.0, 3),
     ];
-    // warm-up of all; restic's first run is its full backup
-    for (name, script, _) in &peers {
-        ground.script(name, script, &variables)?;
+    let mut turns: Vec<(Vec<Taken>, Vec<Taken>)> = Vec::new();
+    let mut last = Value::Null;
+    for (name, script, _, runs) in peers {
+        step::say("bench", &format!("walk and {name}"));
+        turns.push(native::in_turns(
+            runs,
+            || {
+                let (taken, status) = ground.scan(&store, &state, &[])?;
+                if status["sealed"] != 0 || status["sources"][0]["times"] != "trusted" {
+                    return Err(format!("a walk over an unchanged store was none: {status}").into());
+                }
+                last = status;
+                Ok(taken)
+            },
+            || ground.script(name, script, &variables),
+        )?);
     }
-    let (_, status) = ground.scan(&store, &state, &[])?;
-    let sealed = status["sealed"].clone();
-    let (mut ours, mut full) = (Vec::new(), Vec::new());
-    let mut theirs: [Vec<Taken>; 3] = Default::default();
-    for run in 1..=RUNS {
-        step::say("bench", &format!("run {run} of {RUNS}"));
-        for ((name, script, _), samples) in peers.iter().zip(&mut theirs) {
-            let (taken, status) = ground.scan(&store, &state, &[])?;
-            if status["sealed"] != 0 || status["sources"][0]["times"] != "trusted" {
-                return Err(format!("a walk over an unchanged store was none: {status}").into());
-            }
-            ours.push(taken);
-            samples.push(ground.script(name, script, &variables)?);
-        }
+    let mut full = Vec::new();
+    for _ in 0..3 {
         full.push(ground.scan(&store, &state, &["--list-everything"])?.0);
     }
     let mut cold = None;
@@ -78,25 +81,26 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
         samples: walls(samples),
         command: command.to_owned(),
     };
-    let resident = ours
+    let resident = turns
         .iter()
+        .flat_map(|(ours, _)| ours)
         .map(|taken| taken.resident_mib)
         .fold(0.0, f64::max);
-    let asked = status["sources"][0]["listed"].clone();
     let mut figures: Vec<Figure> = peers
         .iter()
-        .zip(&theirs)
-        .map(|((name, _, aim), samples)| Figure {
+        .zip(&turns)
+        .map(|((name, _, aim, _), (ours, theirs))| Figure {
             name,
             aim: Some(Aim::Ratio(*aim)),
             better: Better::Smaller,
-            ours: side(&ours, "walk"),
-            peer: Some(side(samples, name)),
+            ours: side(ours, "walk"),
+            peer: Some(side(theirs, name)),
             notes: Vec::new(),
         })
         .collect();
     figures[0].notes.push(format!(
-        "{files} files; at most {resident:.0} MiB resident; folders of standardized storage listed in a walk: {asked}; bundles sealed: {sealed}"
+        "{files} files; at most {resident:.0} MiB resident; folders of standardized storage listed in a walk: {}",
+        last["sources"][0]["listed"]
     ));
     if let Some((ours, find)) = cold {
         figures[0].notes.push(format!(
@@ -111,7 +115,7 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
             &full,
             "walk, as over a mount whose times lie, all files due",
         ),
-        peer: Some(side(&theirs[1], "rsync")),
+        peer: Some(side(&turns[1].1, "rsync")),
         notes: Vec::new(),
     });
     Ok(Comparison {
