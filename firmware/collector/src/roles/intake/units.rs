@@ -4,8 +4,8 @@
 //! 1. What is new or changed in a unit is taken when the second look at all of it finds the same names, sizes and times as
 //!    the first one did, and can read every file. Otherwise the unit waits for another walk, or for its hint. What is known
 //!    and was not asked for needs no second look.
-//! 2. A unit waits no longer than patience lasts. After it, and where nothing has room to remember the wait, what is whole
-//!    is taken file by file.
+//! 2. A unit that moves between two looks waits, until it still does so in looks that begin when patience is over. Then, and
+//!    where nothing has room to remember the wait, what is whole is taken file by file.
 //! 3. All that is taken of a unit together goes into one bundle: it is read first, entered in one go, and nothing is
 //!    sealed between.
 //! 4. Memory is bounded. A unit with more than a bundle's contents or entries to send waits as a whole, and is then taken
@@ -119,8 +119,11 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             Verdict::Later => {
                 let now = self.world.uptime();
                 let waited = self.patience.waited(key(unit), self.round, now);
-                let is_over =
-                    waited.is_none_or(|waited| waited >= self.settings.quiet * PATIENCE_FACTOR);
+                // a look that had to wait for its second one says nothing of how the unit has been since
+                let age = now.saturating_sub(place.first_look);
+                let is_over = waited.is_none_or(|waited| {
+                    waited.saturating_sub(age) >= self.settings.quiet * PATIENCE_FACTOR
+                });
                 if !is_over {
                     self.leave(looks)?;
                 }
