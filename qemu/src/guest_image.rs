@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// Debian packages of the guests' root, each with its reason. No systemd: `lab-guest` is process 1.
 pub const PACKAGES: &[(&str, &str)] = &[
@@ -34,6 +35,8 @@ const FIRST_MODULES: &[&str] = &[
 /// The quietest console that still shows what goes wrong.
 const COMMAND_LINE: &str =
     "console=ttyS0 quiet loglevel=4 panic=-1 rdinit=/init ipv6.disable=1 mitigations=off";
+/// Scenarios run beside each other, and the first of them all need the disk.
+static MAKING: Mutex<()> = Mutex::new(());
 /// Room in the root disk beyond the files.
 const SPARE_MIB: u64 = 64;
 
@@ -83,6 +86,7 @@ fn disk(root: &Path, cache: &Path) -> Result<PathBuf, ImageError> {
     let key = Sha256::digest(fs::read(&status).map_err(failed(&status))?);
     let key: String = key[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     let image = cache.join(format!("guest-root-{key}.ext4"));
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if image.exists() {
         return Ok(image);
     }
@@ -246,5 +250,31 @@ impl std::error::Error for ImageError {
             Self::Tool(source) => Some(source),
             Self::NoModule(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenarios_that_begin_together_get_one_whole_disk() {
+        let (root, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let packages = root.path().join("var/lib/dpkg");
+        fs::create_dir_all(&packages).unwrap();
+        fs::write(packages.join("status"), b"Package: samba\n").unwrap();
+        for number in 0..500 {
+            fs::write(root.path().join(number.to_string()), [7; 9000]).unwrap();
+        }
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let make = || scope.spawn(|| disk(root.path(), cache.path()));
+            let threads: Vec<_> = (0..4).map(|_| make()).collect();
+            threads.into_iter().map(|it| it.join().unwrap()).collect()
+        });
+        for disk in made {
+            let disk = disk.unwrap();
+            process::run(Command::new("e2fsck").arg("-fn").arg(disk)).unwrap();
+        }
+        assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 1);
     }
 }
