@@ -253,6 +253,8 @@ impl Writer {
     }
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> Result<(), Fault> {
+        // whoever still writes a file under the new name goes on in one that nobody can see
+        self.unfinished.retain(|file| file.path != to);
         // a folder whose first file is still to come
         if !from.exists() {
             make_parent(to)?;
