@@ -1,9 +1,10 @@
 //! What the measurements of finding share: a store on disk, a box that has collected it, and the walk as a program.
 //!
-//! `COLLECTOR_BENCH_FILES` sets another number of files, for trials. The largest store takes minutes to make and 16 GB, so it stays
-//! in `target/bench/store-FILES` for the next measurement; a day's changes on it are the next one's past. The walk is the role's own code (`collector`, example
-//! `scan`), started as a program each time, its catalogue opened and closed included. Each measured walk believes that the last
-//! one was a day ago, so that a thirtieth of the files falls to its rolling look.
+//! `COLLECTOR_BENCH_FILES` sets another number of files, for trials. A large store takes minutes to make and 16 GB, so it
+//! stays in `target/bench/store-FILES` for the next measurement, with the changes that were made to it; remove it by hand.
+//! The walk is the role's own code (`collector`, example `scan`), started as a program each time, its catalogue opened and
+//! closed included. Each measured walk believes that the last one was a day ago, so that a thirtieth of the files falls to
+//! its rolling look.
 
 use std::error::Error;
 use std::ffi::OsStr;

@@ -27,7 +27,7 @@ const AGAIN: usize = 1024;
 /// Stands for folder, name, size and time of a file.
 pub type Print = u64;
 
-/// Stands for a path, as what is waited for.
+/// Stands for a path; the same in every run.
 pub fn key(path: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     path.hash(&mut hasher);

@@ -9,11 +9,11 @@
 //! All days are those of Japan Standard Time, which has no daylight saving.
 
 use super::bands::Band;
+use super::looks::key;
 use super::world::World;
 use catalogue::Honesty;
 use site::SourceKind;
 use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -261,9 +261,7 @@ fn window(verify_seconds: u64, finished: Option<u64>, now: u64) -> Option<(u32, 
 
 /// Of a path; the same in every run.
 pub fn hash(path: &[u8]) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
-    hasher.finish() as u32
+    key(path) as u32
 }
 
 /// Keeps the questions to one share within its budget.
