@@ -260,8 +260,9 @@ impl Hospital<'_> {
             && self.store.extended().exists()
             && let Some((_, content)) =
                 descent::valid_content(&self.store.extended(), &mut self.random)?
+            && self.delete_content(&content)?
         {
-            return self.delete_content(&content);
+            return Ok(());
         }
         let found = descent::valid_file(&self.store.standard(), &mut self.random)?;
         let same = |name: &Name| {
@@ -277,14 +278,16 @@ impl Hospital<'_> {
         self.write(&found.home, &found.folder, &record)
     }
 
-    /// Of extended storage only the content folder is renamed.
-    fn delete_content(&mut self, content: &Path) -> Result<(), Fault> {
+    /// Of extended storage only the content folder is renamed; false where one of that name was deleted before.
+    fn delete_content(&mut self, content: &Path) -> Result<bool, Fault> {
         let fault = |cause| Fault::new(Operation::Rename, content, cause);
-        let name = content.to_string_lossy();
-        let renamed = format!("{}0", &name[..name.len() - 1]);
+        let renamed = with_flag(content, Flag::Deleted);
+        if renamed.exists() {
+            return Ok(false);
+        }
         fs::rename(content, renamed).map_err(fault)?;
         self.changed.renamed += 1;
-        Ok(())
+        Ok(true)
     }
 
     fn replace(&mut self) -> Result<(), Fault> {
@@ -308,11 +311,7 @@ impl Hospital<'_> {
 
     fn rename(&mut self, folder: &Path, name: &Name, flag: Flag) -> Result<(), Fault> {
         let from = folder.join(&name.text);
-        let to = folder.join(format!(
-            "{}{}",
-            &name.text[..name.text.len() - 1],
-            flag.digit()
-        ));
+        let to = with_flag(&from, flag);
         fs::rename(&from, to).map_err(|cause| Fault::new(Operation::Rename, &from, cause))?;
         self.changed.renamed += 1;
         Ok(())
@@ -432,4 +431,10 @@ impl Hospital<'_> {
         self.count(cut);
         self.log(home, record)
     }
+}
+
+/// The path of a file or content folder with another condition flag.
+fn with_flag(path: &Path, flag: Flag) -> PathBuf {
+    let name = path.to_string_lossy();
+    PathBuf::from(format!("{}{}", &name[..name.len() - 1], flag.digit()))
 }

@@ -2,6 +2,9 @@
 
 mod walk;
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hospital::{Change, Oddities, Spec, Writing, change, compare, finish, make};
@@ -59,6 +62,31 @@ fn histories_keep_to_the_renaming_rules_after_many_changes() {
         );
         assert!(changed.late > 0 && changed.contents > 0 && changed.renamed >= 85);
     }
+    assert_histories(&store.path().join("std"));
+}
+
+#[test]
+fn a_document_is_not_deleted_over_one_that_was() {
+    let store = store();
+    let is_page = |path: &&PathBuf| path.starts_with(store.path().join("ext"));
+    let pages = files(store.path());
+    let contents: BTreeSet<&Path> = pages
+        .iter()
+        .filter(is_page)
+        .filter_map(|page| page.parent())
+        .collect();
+    for content in contents {
+        let name = content.to_str().unwrap();
+        let twin = PathBuf::from(format!("{}0", &name[..name.len() - 1]));
+        fs::create_dir_all(&twin).unwrap();
+        fs::write(twin.join("page"), b"deleted before").unwrap();
+    }
+    let wanted = Change {
+        delete: 100,
+        ..Change::new(5)
+    };
+    let changed = change(&wanted, store.path()).unwrap();
+    assert_eq!(changed.deleted, 100);
     assert_histories(&store.path().join("std"));
 }
 
