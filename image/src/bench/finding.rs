@@ -1,7 +1,8 @@
 //! What the measurements of finding share: a store on disk, a box that has collected it, and the walk as a program.
 //!
 //! `COLLECTOR_BENCH_FILES` sets another number of files, for trials. A large store takes minutes to make and 16 GB, so it
-//! stays in `target/bench/store-FILES` for the next measurement, with the changes that were made to it; remove it by hand.
+//! stays in `target/bench/store-FILES` for the next measurement, with the changes that were made to it, and so does the state
+//! of a box that has collected it, in `state-FILES`; remove them by hand.
 //! The walk is the role's own code (`collector`, example `scan`), started as a program each time, its catalogue opened and
 //! closed included. Each measured walk believes that the last one was a day ago, so that a thirtieth of the files falls to
 //! its rolling look.
@@ -32,7 +33,6 @@ pub struct Ground {
     place: Workplace,
     pub peers: Peers,
     release: PathBuf,
-    days: std::cell::Cell<u64>,
 }
 
 /// Files of a measurement.
@@ -54,7 +54,6 @@ impl Ground {
             place: Workplace::new(name)?,
             peers,
             release,
-            days: std::cell::Cell::new(0),
         };
         step::answer(
             Command::new(ground.release.join("datacentre"))
@@ -84,7 +83,23 @@ impl Ground {
         Ok(store)
     }
 
-    /// The same, only for this measurement.
+    /// A kept store, and the state of a box that has collected it and trusts its times. Both are kept.
+    pub fn collected(&self, files: u64) -> Result<[PathBuf; 2]> {
+        let store = self.kept_store(files)?;
+        let kept = store.with_file_name(format!("state-{files}"));
+        if kept.exists() {
+            self.collect(&store, &kept)?;
+        } else {
+            let state = self.join("state");
+            self.collect(&store, &state)?;
+            // its name says that it is whole
+            fs::rename(days(&state), days(&kept))?;
+            fs::rename(&state, &kept)?;
+        }
+        Ok([store, kept])
+    }
+
+    /// A store only for this measurement.
     pub fn store(&self, files: u64) -> Result<PathBuf> {
         let store = self.join("store");
         step::say("bench", &format!("makes a store of {files} files"));
@@ -154,8 +169,12 @@ impl Ground {
 
     /// One walk; its account, and the box's status after it. Its clock is a day further than the last one's.
     pub fn scan(&self, store: &Path, state: &Path, more: &[&str]) -> Result<(Taken, Value)> {
-        self.days.set(self.days.get() + 1);
-        let days = self.days.get().to_string();
+        let day = match fs::read_to_string(days(state)) {
+            Ok(last) => last.trim().parse::<u64>()? + 1,
+            Err(_) => 1,
+        };
+        fs::write(days(state), day.to_string())?;
+        let days = day.to_string();
         let keys = self.join("keys");
         let mut arguments: Vec<&OsStr> = vec![store.as_ref(), state.as_ref(), keys.as_ref()];
         arguments.extend(["--days".as_ref(), OsStr::new(&days)]);
@@ -178,16 +197,16 @@ impl Ground {
             "collects the store, and walks it until its times are trusted",
         );
         self.scan(store, state, &[])?;
-        self.scan(store, state, &[])?;
+        let mut status = self.scan(store, state, &[])?.1;
         for seed in 1..=WALKS {
-            self.change(store, seed, 60, 20, 5)?;
-            let (_, status) = self.scan(store, state, &[])?;
             if status["sources"][0]["times"] == "trusted" {
                 self.rest(store)?;
                 // notes the times that were set back
                 self.scan(store, state, &["--walks", "2"])?;
                 return Ok(());
             }
+            self.change(store, seed, 60, 20, 5)?;
+            status = self.scan(store, state, &[])?.1;
         }
         Err("the times of the store's folders were never trusted".into())
     }
@@ -207,6 +226,11 @@ impl Ground {
     pub fn stock_seal(&self, store: &Path, out: &Path, files: u64) -> Result<Taken> {
         store::stock_seal(&self.peers, &self.join(""), store, out, files)
     }
+}
+
+/// Where it is written how many days ahead the clock of the last walk was.
+fn days(state: &Path) -> PathBuf {
+    state.with_extension("days")
 }
 
 /// Wall times of runs.

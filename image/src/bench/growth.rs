@@ -27,13 +27,14 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
     for tenths in TENTHS {
         let files = largest * tenths / 10;
         let ground = Ground::new(cache, "growth")?;
-        let store = if files == largest {
-            ground.kept_store(files)?
+        let (store, state) = if files == largest {
+            let [store, state] = ground.collected(files)?;
+            (store, state)
         } else {
-            ground.store(files)?
+            let (store, state) = (ground.store(files)?, ground.join("state"));
+            ground.collect(&store, &state)?;
+            (store, state)
         };
-        let state = ground.join("state");
-        ground.collect(&store, &state)?;
         ground.scan(&store, &state, &[])?;
         let mut taken = Vec::new();
         for _ in 0..RUNS {

@@ -21,10 +21,8 @@ const RESTIC_INIT: &str = r#"export RESTIC_PASSWORD=none
 pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
     let files = size(FILES)?;
     let ground = Ground::new(cache, "rescan")?;
-    let store = ground.kept_store(files)?;
-    let [state, copy, repository, restic] =
-        ["state", "copy", "repository", "restic"].map(|name| ground.join(name));
-    ground.collect(&store, &state)?;
+    let [store, state] = ground.collected(files)?;
+    let [copy, repository, restic] = ["copy", "repository", "restic"].map(|name| ground.join(name));
     let variables = [
         ("STORE", store.as_os_str()),
         ("COPY", copy.as_os_str()),

@@ -17,9 +17,7 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
     let files = size(FILES)?;
     let changes = CHANGES * files / FILES;
     let ground = Ground::new(cache, "rescan-day")?;
-    let store = ground.kept_store(files)?;
-    let state = ground.join("state");
-    ground.collect(&store, &state)?;
+    let [store, state] = ground.collected(files)?;
     let (mut ours, mut still) = (Vec::new(), Vec::new());
     for run in 0..=RUNS as u64 {
         step::say("bench", &format!("run {run} of {RUNS}"));
