@@ -182,6 +182,9 @@ fn a_record_of_today_is_told_while_a_first_scan_is_at_older_dates() {
         }
     }
     assert!(meanwhile > 0);
+    for _ in 0..2 {
+        walker.turn(PERIOD).unwrap();
+    }
     let mut told = lab.told();
     told.retain(|(path, _)| band(path) != RECENT);
     assert_eq!(told.len(), PATIENTS as usize * 6);

@@ -7,11 +7,11 @@ mod intake_lab;
 use catalogue::Catalogue;
 use collector::roles::intake::collection::Shared;
 use collector::roles::intake::heal::Scrubbing;
-use collector::roles::intake::pacing::{Pacing, day, written};
 use collector::roles::intake::world::{Step, World};
-use intake_lab::{BOX, Box1, Eraser, Lab, Line, Outside, Walker1, now};
+use intake_lab::{BOX, Box1, Eraser, Lab, Line, Outside, Walker1};
 use serde_json::json;
 use spool::simulated::Simulated;
+use std::sync::Arc;
 use std::time::Duration;
 
 const PATIENT: &str = "std/000/000/0000001";
@@ -401,6 +401,9 @@ fn damage_that_waits_for_its_notice_is_still_known_after_a_restart_and_not_told_
     assert_eq!(lab.outside.events("bundle-lost").len(), 1);
 }
 
+/// Long enough for a walk and its second looks.
+const PERIOD: Duration = Duration::from_secs(60);
+
 fn patient(number: u32, flag: u8) -> String {
     format!(
         "std/{number:010}/20200101/OMP-01/{number:010}_20200101_OMP-01_000000000000001_20200101120000000_01_{flag}"
@@ -427,35 +430,41 @@ fn turns(lab: &Lab, walker: &mut Walker1, period: Duration, walks: u64) {
 // anything is taken back, the other is left for the next walk.
 #[test]
 fn a_change_of_flag_in_the_making_does_not_outlive_the_bundle_that_brought_the_file() {
-    let lab = Lab::paced(Pacing {
-        hours: (20, 6),
-        ..Pacing::eager()
-    });
-    let midnight = (day(now()) + 1) * 86_400 - 9 * 3600;
-    lab.outside.start_clock(midnight + 22 * 3600);
-    let today = String::from_utf8(written(day(midnight)).to_vec()).unwrap();
-    let recent = |flag| patient(1, flag).replace("20200101", &today);
-    lab.write(&recent(1), b"prescription");
+    let lab = Arc::new(Lab::new());
+    lab.write(&patient(1, 1), b"prescription");
     lab.line(Line::Down);
     let mut walkers = lab.boot().unwrap().into_walkers();
-    let period = Duration::from_secs(30);
-    turns(&lab, &mut walkers[0], period, 1);
+    turns(&lab, &mut walkers[0], PERIOD, 1);
     let before = lab.outside.events("sealed").len();
-    // by day only recent dates are walked: nothing ends, so nothing is sealed before its time
-    lab.outside.start_clock(midnight + 36 * 3600);
-    lab.rename(&recent(1), &recent(0));
-    walkers[0].turn(period).unwrap();
-    assert_eq!(lab.outside.events("sealed").len(), before, "in the making");
-    rot_all(&lab);
-    scrub(&lab);
-    lab.outside.start_clock(midnight + 44 * 3600);
-    turns(&lab, &mut walkers[0], period, 5);
+    lab.rename(&patient(1, 1), &patient(1, 0));
+    // when this one is read, the change of flag is in the making
+    lab.write(&patient(0, 1), b"injection");
+    let (mut other, during, mut reads) = (walkers.remove(2), Arc::downgrade(&lab), 0);
+    lab.meanwhile(move |step| {
+        let Some(lab) = during.upgrade() else { return };
+        reads += u32::from(step == Step::FileRead);
+        if step == Step::FileRead && reads == 2 {
+            let sealed = || lab.outside.events("sealed").len();
+            assert_eq!(sealed(), before, "in the making");
+            rot_all(&lab);
+            scrub(&lab);
+            other.turn(PERIOD).unwrap();
+            assert_eq!(lab.outside.events("bundle-recollected").len(), before);
+            assert_eq!(sealed(), before + 1);
+        }
+    });
+    turns(&lab, &mut walkers[0], PERIOD, 5);
     lab.line(Line::Up);
     let (report, restored) = lab.open();
     let lost: usize = report.lost.iter().map(|lost| lost.files).sum();
     assert_eq!((report.lost.len(), lost), (before, 0), "{report}");
-    let arrived = std::fs::read(restored.join(recent(0).replacen("std", "wards", 1)));
-    assert_eq!(arrived.unwrap(), b"prescription");
+    for (path, content) in [
+        (patient(1, 0), "prescription"),
+        (patient(0, 1), "injection"),
+    ] {
+        let arrived = std::fs::read(restored.join(path.replacen("std", "wards", 1)));
+        assert_eq!(arrived.unwrap(), content.as_bytes());
+    }
     // the change of flag was durable before: the data centre had nothing to rename then
     assert_eq!(report.faults.len(), 1, "{report}");
 }
@@ -493,7 +502,7 @@ fn a_loss_waits_for_walks_over_its_own_source_and_for_a_missing_one_a_day() {
         let lab = filled();
         lab.line(Line::Down);
         let mut walkers = lab.boot().unwrap().into_walkers();
-        let period = Duration::from_secs(20);
+        let period = PERIOD;
         walkers[0].turn(period).unwrap();
         walkers[2].turn(period).unwrap();
         assert_eq!(lab.outside.events("sealed").len(), 2);

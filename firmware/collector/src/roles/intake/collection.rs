@@ -36,13 +36,12 @@ pub struct Settings {
 pub const PATIENCE_FACTOR: u32 = 5;
 
 /// A draft is sealed at the latest this long after its first entry, however slow the walks are; where the configured period
-/// is shorter, after that period. Sooner when it is full, or when nothing is waited for: all sources share it, and one that
-/// has little to say must not seal what another has just begun.
+/// is shorter, after that period. Sooner when it is full, or when a source has said all that it had to say.
 pub(super) const LINGER: Duration = Duration::from_secs(60);
 
 /// What nothing is waited for is sealed so long after the bundle before it: in a busy hospital the box makes one bundle a
 /// second, whatever the number of sources, and each has what gathered meanwhile.
-const SPACING: Duration = Duration::from_secs(1);
+pub(super) const SPACING: Duration = Duration::from_secs(1);
 
 /// What the walking threads and the main thread share.
 pub struct Shared<D> {
@@ -159,8 +158,6 @@ pub struct Core<D, S> {
     pub(super) sealed_at: Option<Duration>,
     /// See [`LINGER`].
     pub(super) linger: Duration,
-    /// By source: its walker has done its turn's work and waits for the next one.
-    resting: Vec<bool>,
 }
 
 impl<D: Disk, S: Signer> Core<D, S> {
@@ -288,15 +285,9 @@ impl<D: Disk, S: Signer> Core<D, S> {
         self.batch.is_due |= self.batch.since.is_some();
     }
 
-    /// A walker begins a turn.
-    pub(super) fn begins(&mut self, source: usize) {
-        self.resting[source] = false;
-    }
-
-    /// A walker has done its turn's work. When all have, nothing is waited for.
+    /// A walker has done its turn's work: what it put in waits for nothing.
     pub(super) fn rests(&mut self, source: usize) {
-        self.resting[source] = true;
-        if self.resting.iter().all(|rests| *rests) {
+        if self.batch.entries[source] > 0 {
             self.hurry();
         }
     }
@@ -375,7 +366,6 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Intake<W, D, S> {
             sealed: 0,
             sealed_at: None,
             linger: LINGER,
-            resting: vec![false; settings.sources.len()],
         }));
         let settings = Arc::new(settings);
         let walkers = known

@@ -4,7 +4,8 @@
 use super::collection::lock;
 use super::course::{Broken, Course};
 use super::error::IntakeError;
-use super::looks::Place;
+use super::looks::{FolderLook, Place};
+use super::pacing::Scope;
 use super::quota::Old;
 use super::walk::Walker;
 use super::world::{Step, World};
@@ -16,10 +17,10 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     pub(super) fn enqueue(
         &mut self,
         course: &mut Course,
-        mut looks: Vec<super::looks::FolderLook>,
+        mut looks: Vec<FolderLook>,
         prints: Vec<u64>,
     ) -> Result<(), Broken> {
-        let is_old = |look: &super::looks::FolderLook| !course.policy.is_recent(&look.path);
+        let is_old = |look: &FolderLook| !course.policy.is_recent(&look.path);
         if looks.iter().any(is_old) {
             match self.old(course) {
                 Old::Take => {}
@@ -39,11 +40,25 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             return Ok(());
         };
         let walk = course.place(&first.path);
-        while !self.looks.has_room(looks.len(), prints.len()) {
+        if course.policy.scope() == Scope::Recent {
+            // not behind a first scan
+            return self.with_hinted_looks(|walker| walker.line_up(course, looks, prints, walk));
+        }
+        self.line_up(course, looks, prints, walk)
+    }
+
+    fn line_up(
+        &mut self,
+        course: &mut Course,
+        folders: Vec<FolderLook>,
+        prints: Vec<u64>,
+        walk: Option<Vec<u8>>,
+    ) -> Result<(), Broken> {
+        while !self.looks.has_room(folders.len(), prints.len()) {
             self.ripen_oldest()?;
         }
         let place = Place {
-            folders: looks,
+            folders,
             prints,
             first_look: self.world.uptime(),
             walk,

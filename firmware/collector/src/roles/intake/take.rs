@@ -80,9 +80,9 @@ pub(super) struct Reads {
 impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     /// Takes what a second look finds as the first one did.
     pub(super) fn look_again(&mut self, place: &Place) -> Result<(), IntakeError> {
-        self.place.clone_from(&place.walk);
+        let before = std::mem::replace(&mut self.place, place.walk.clone());
         let looked = self.look_at(place);
-        self.place = None;
+        self.place = before;
         looked
     }
 
@@ -97,6 +97,11 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             one.is_some() && one == content_folder(store, &next.path)
         };
         for looks in place.folders.chunk_by(is_same) {
+            let as_of = self.as_of;
+            self.attend()?;
+            if self.as_of != as_of {
+                caches = Caches::default();
+            }
             if let Some(unit) = looks.first().and_then(unit) {
                 self.refresh(&mut caches);
                 match self.look_at_unit(&root, &unit, looks, place, &mut caches)? {

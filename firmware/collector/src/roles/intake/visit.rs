@@ -17,14 +17,19 @@ use serde_json::json;
 use spool::Disk;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Parts scanned at a time, and bytes of what is known of them.
 const CHUNK: usize = 256;
 const CHUNK_BYTES: usize = 2 << 20;
 
 impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
-    /// Scans the next parts, and takes what is ripe. `true`: all was visited.
-    pub(super) fn advance(&mut self, course: &mut Course) -> Result<bool, Broken> {
+    /// Scans the next parts, and takes what is ripe, at least one part's and more until then. `true`: all was visited.
+    pub(super) fn advance(
+        &mut self,
+        course: &mut Course,
+        until: Option<Duration>,
+    ) -> Result<bool, Broken> {
         let mut tasks = Vec::new();
         let mut bytes = 0;
         while let Some(folder) = course.stack.last() {
@@ -65,6 +70,9 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         while self.ripe() {
             self.ripen_oldest()?;
             self.attend()?;
+            if until.is_some_and(|until| self.world.uptime() >= until) {
+                break;
+            }
         }
         lock(&self.core).seal_if_old(&self.world)?;
         self.next_band(course);

@@ -10,16 +10,16 @@
 //! 3. In memory are the folders on the way down, one chunk of parts, and what waits for its second look: all bounded, but
 //!    for the names of the folders in one folder.
 //! 4. Recent dates come first, in each turn in which they do not take more than half of the time, so that today's records
-//!    wait for no walk. A walk goes from the greatest name to the least, so newest dates of a patient come first; where it
-//!    has much to take, in bands of dates over all patients ([`super::bands`]). It remembers how far it has come: all that
-//!    lies before the remembered place was scanned, and what was whole there is committed. After a restart or a lost share
-//!    it goes on there. A walk ends when all that it found is durable; until then it waits, and seals nothing for that while
-//!    others walk.
+//!    wait for no walk; what came just after a look at its folder is durable within a period of that. A walk goes from the
+//!    greatest name to the least, so newest dates of a patient come first; where it has much to take, in bands of dates over
+//!    all patients ([`super::bands`]). It remembers how far it has come: all that lies before the remembered place was
+//!    scanned, and what was whole there is committed. After a restart or a lost share it goes on there. A walk ends when all
+//!    that it found is durable; until then it waits.
 //! 5. A source without dates has no recent ones: only walks over everything visit it, at any hour, and only they conclude
 //!    anything about what is missing.
 //! 6. What a walk has left, for a quota or a share that failed at the second look, stays due for the rolling look.
 
-use super::collection::{AsOf, Core, LINGER, Settings, Shared, announce, lock};
+use super::collection::{AsOf, Core, LINGER, SPACING, Settings, Shared, announce, lock};
 use super::course::{Broken, Course, End};
 use super::error::IntakeError;
 use super::hints::feed::{self, Feed};
@@ -72,6 +72,8 @@ pub struct Walker<W, D, S> {
     /// Uptime before which recent dates are not looked at again beside a walk: where the budget is small they would take all
     /// of it.
     recent_again: Duration,
+    /// The last walk began and ended in one turn: it looked at recent dates soon enough.
+    is_short: bool,
     /// A walk may have been broken off, and has not been looked for yet.
     pub(super) broken_off: bool,
     pub(super) following: Following,
@@ -108,6 +110,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             settings,
             course: None,
             recent_again: Duration::ZERO,
+            is_short: false,
             broken_off: true,
         }
     }
@@ -119,38 +122,38 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         {
             let mut core = lock(&self.core);
             core.linger = LINGER.min(period);
-            core.begins(self.source);
             core.heal(&self.world)?;
         }
+        let mut until = begin + period;
         let mut ending = None;
         self.following.all_is_walked();
         let old = self.may_walk();
-        let first = lock(&self.core)
-            .catalogue
-            .source_of(self.root)?
-            .finished
-            .is_none();
         let in_turn = !old || begin >= self.recent_again;
-        if self.is_dated() && in_turn && (self.course.is_some() || first || !old) {
+        if self.is_dated() && in_turn && !(old && self.is_short) {
             self.pass_recent()?;
             let end = self.world.uptime();
             self.recent_again = end + end.saturating_sub(begin);
+            until = self.again_at(begin, period).max(self.recent_again);
         }
         if old {
-            if self.course.is_none() {
+            self.is_short = self.course.is_none();
+            if self.is_short {
                 self.course = self.begin(Scope::Everything)?;
             }
             while let Some(mut course) = self.course.take() {
                 self.attend()?;
-                match self.advance(&mut course) {
+                match self.advance(&mut course, Some(until)) {
                     Ok(true) => {
-                        self.settle()?;
+                        until = self.again_at(begin, period);
+                        if !self.settle(until)? {
+                            self.course = Some(course);
+                            break;
+                        }
                         ending = self.finish_when_durable(course)?;
                     }
                     Ok(false) => {
                         self.course = Some(course);
-                        let elapsed = self.world.uptime().saturating_sub(begin);
-                        if elapsed >= period || !self.may_walk() {
+                        if self.world.uptime() >= until || !self.may_walk() {
                             break;
                         }
                     }
@@ -161,13 +164,22 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 }
             }
         }
+        self.is_short &= self.course.is_none();
         // a walk under way outside its hours waits with all that it holds
         if self.course.is_none() || !old {
-            self.settle()?;
+            self.settle(until)?;
             lock(&self.core).report_losses(&self.world)?;
-            self.rest(begin, begin + period, ending)?;
+            self.rest(begin, until, ending)?;
         }
         Ok(())
+    }
+
+    /// When to begin again, so that what comes just after a look at its folder is durable within the period: so much sooner
+    /// as the look at all that there is took until now, and the second look and the sealing take. But not before half of it.
+    fn again_at(&self, begin: Duration, period: Duration) -> Duration {
+        let looked = self.world.uptime().saturating_sub(begin);
+        let durable_after = looked + self.settings.quiet + SPACING;
+        begin + period - durable_after.min(period / 2)
     }
 
     pub(super) fn is_dated(&self) -> bool {
@@ -228,7 +240,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         };
         loop {
             self.attend()?;
-            match self.advance(&mut course) {
+            match self.advance(&mut course, None) {
                 Ok(false) => {}
                 Ok(true) => return Ok(()),
                 Err(Broken::Share(reason)) => return self.missing(reason).map(drop),
@@ -244,7 +256,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         };
         loop {
             self.attend()?;
-            match self.advance(&mut course) {
+            match self.advance(&mut course, None) {
                 Ok(false) => {}
                 Ok(true) => return Ok(Some(course)),
                 Err(Broken::Share(reason)) => {
@@ -286,6 +298,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             reason: reason.to_owned(),
         })?;
         self.course = None;
+        self.is_short = false;
         self.broken_off = true;
         lock(&self.core)
             .catalogue

@@ -7,7 +7,8 @@
 //! 2. A hinted folder is reached from the nearest one that is known and carries no flag: only there can a renamed content
 //!    folder be told from a new one. Then it goes down to what was hinted, and into what is new there.
 //! 3. Hints take at most half of a walker's time from its walk.
-//! 4. What a hinted look found waits in a queue of its own, so that it does not stand behind a first scan.
+//! 4. What a hinted look found, or one at recent dates, waits in a queue of its own, so that it does not stand behind a first
+//!    scan, and is sealed soon.
 
 use super::super::collection::{Core, lock};
 use super::super::course::Broken;
@@ -35,7 +36,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// A walker's state of following hints.
 #[derive(Default)]
 pub struct Following {
-    /// Found by hinted looks, for the second one.
+    /// Found by hinted looks and by those at recent dates, for the second one.
     looks: Looks,
     /// Uptime before which no hint is followed.
     not_before: Duration,
@@ -145,17 +146,21 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         Ok(())
     }
 
-    /// Waits for all second looks, of walk and hints; goes on following hints meanwhile.
-    pub(in super::super) fn settle(&mut self) -> Result<(), IntakeError> {
+    /// Waits for the walk's second looks, until the turn is over; goes on following hints meanwhile. `true`: none is left.
+    pub(in super::super) fn settle(&mut self, until: Duration) -> Result<bool, IntakeError> {
         loop {
             self.attend()?;
-            while self.ripe() {
-                self.ripen_oldest()?;
-            }
             let Some(oldest) = self.looks.oldest().map(|place| place.first_look) else {
-                return Ok(());
+                return Ok(true);
             };
-            self.doze(oldest + self.settings.quiet)?;
+            if self.world.uptime() >= until {
+                return Ok(false);
+            }
+            if self.ripe() {
+                self.ripen_oldest()?;
+            } else {
+                self.doze(until.min(oldest + self.settings.quiet))?;
+            }
         }
     }
 
@@ -230,7 +235,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             .collect();
         self.with_hinted_looks(|walker| {
             while !course.stack.is_empty() {
-                match walker.advance(&mut course) {
+                match walker.advance(&mut course, None) {
                     Ok(_) => {}
                     Err(Broken::Share(_)) => {
                         walker.following.soon = true;
@@ -273,10 +278,10 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
     }
 
     /// Works on the queue of what hints led to, in place of the walk's.
-    fn with_hinted_looks(
+    pub(in super::super) fn with_hinted_looks<T, E>(
         &mut self,
-        work: impl FnOnce(&mut Self) -> Result<(), IntakeError>,
-    ) -> Result<(), IntakeError> {
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
         let source = self.source;
         let gathered = |core: &Core<D, S>| (core.sealed, core.batch.entries[source]);
         let before = gathered(&lock(&self.core));
