@@ -2,8 +2,8 @@
 //!
 //! A simulated file system of NAMES files of standardized storage (a patient of 500 files on average, 1.3 files a folder,
 //! times as NTFS gives them) is collected as the intake does it: bundles of changes, intended and committed, in the order of
-//! a walk, each delivered while the next one is made. Then every folder is listed once more and compared, and a day's 20 000 changes, spread over all patients, are
-//! committed. Prints JSON: bytes a file on disk, and largest resident memory.
+//! a walk, each delivered while the next one is made. Then every folder is listed once more and compared, and a day's 20 000
+//! changes, spread over all patients, are committed. Prints JSON: bytes a file on disk, and largest resident memory.
 
 use catalogue::{Action, Catalogue, Change, Depth, Directory, Intent, Standing, Subtree};
 use std::error::Error;

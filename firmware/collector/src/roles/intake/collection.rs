@@ -1,5 +1,6 @@
-//! Who shares what: one walker a source, the core that they all feed, and a keeper that seals in time. A walker asks its share and waits for it; the
-//! core holds the catalogue and the bundle in the making, and is locked for short, and never while a share is asked.
+//! Who shares what: one walker a source, the core that they all feed, and a keeper that seals in time. A walker asks its
+//! share and waits for it; the core holds the catalogue and the bundle in the making, and is locked for short, and never while
+//! a share is asked.
 
 use super::error::IntakeError;
 use super::hints::Hints;
