@@ -43,8 +43,8 @@ pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
     // out of the kernel's caches, so each has its own turns with ours.
     let peers = [
         ("find", FIND, 2.0, 5),
-        ("rsync", RSYNC, 4.0, 3),
-        ("restic", RESTIC, 8.0, 3),
+        ("rsync", RSYNC, 4.0, 2),
+        ("restic", RESTIC, 8.0, 2),
     ];
     let mut turns: Vec<(Vec<Taken>, Vec<Taken>)> = Vec::new();
     let mut last = Value::Null;
