@@ -26,8 +26,8 @@ use std::time::Duration;
 
 /// Of the box that is told; the second walk begins no sooner after the start.
 const SELDOM: Duration = Duration::from_secs(600);
-/// Of the box that is not.
-const OFTEN: Duration = Duration::from_secs(10);
+/// Of the box that is not. The emulated machine takes up to 8 s for one walk; the box promises a period of more than twice that.
+const OFTEN: Duration = Duration::from_secs(20);
 const QUIET: Duration = Duration::from_secs(1);
 /// What is aimed at for a server's word, beside the quiet time.
 const AIM: Duration = Duration::from_secs(3);
@@ -101,7 +101,7 @@ fn found(lab: &mut Lab, depth: Depth) -> Result<Figures, LabError> {
     // walks are under way when this one is durable
     measure(lab, OVER_NFS, first..=first)?;
     let times = measure(lab, OVER_NFS, first + 1..=first + files(depth))?;
-    Ok(figures("found", OFTEN, QUIET + OFTEN, &times))
+    Ok(figures("found", OFTEN, OFTEN, &times))
 }
 
 fn box_boots_to_walk_every(lab: &mut Lab, period: Duration) -> Result<(), LabError> {
