@@ -3,8 +3,9 @@
 mod intake_lab;
 
 use bundle::CONTENT_LIMIT_BYTES;
+use collector::roles::intake::hints::Origin;
 use collector::roles::intake::world::{Step, World};
-use intake_lab::{Box1, Lab, QUIET};
+use intake_lab::{Box1, Lab, QUIET, Walker1};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -342,4 +343,100 @@ fn a_file_that_travels_in_parts_stays_with_its_unit() {
     files.sort_unstable();
     assert_eq!(files, [1, 3]);
     lab.open_identical(&[], "in parts");
+}
+
+/// The walker of extended storage, after its first walk.
+fn settled(lab: &Lab) -> Walker1 {
+    let mut documents = lab.boot().unwrap().into_walkers().remove(1);
+    while walks(lab) == 0 {
+        documents.turn(LINGER).unwrap();
+    }
+    documents
+}
+
+fn walks(lab: &Lab) -> u64 {
+    lab.shared().report().sources[1].walks
+}
+
+/// The server tells of a change at a path.
+fn told(lab: &Lab, path: &str) {
+    let below = path.strip_prefix("ext/").unwrap();
+    lab.shared().hints[1].changed(Origin::Server, below.as_bytes());
+}
+
+#[test]
+fn a_word_about_one_folder_of_a_unit_brings_all_that_is_new_in_it_together() {
+    let lab = Arc::new(Lab::new());
+    write(&lab, "main.xml");
+    write(&lab, "images/1.jpg");
+    let mut documents = settled(&lab);
+    let (during, mut is_told) = (Arc::downgrade(&lab), false);
+    lab.meanwhile(move |step| {
+        let Some(lab) = during.upgrade() else { return };
+        // between two walks
+        if step == Step::Waiting && walks(&lab) == 2 && !is_told {
+            is_told = true;
+            for file in ["images/2.jpg", "enclosed/deep/a.txt", "late.xml"] {
+                write(&lab, file);
+            }
+            told(&lab, &at(1, 1, "images/2.jpg"));
+        }
+    });
+    documents.turn(60 * LINGER).unwrap();
+    assert_eq!(walks(&lab), 2);
+    assert_eq!(bundles(&lab), [2, 3]);
+    assert_eq!(lab.open_identical(&[], "told").unchanged, 0);
+}
+
+#[test]
+fn a_unit_that_a_walk_and_a_word_find_at_the_same_time_comes_once() {
+    for at_step in [Step::Folder, Step::Waiting, Step::FileRead] {
+        let lab = Arc::new(Lab::new());
+        write(&lab, "main.xml");
+        let mut documents = settled(&lab);
+        for file in ["images/1.jpg", "images/2.jpg", "late.xml"] {
+            write(&lab, file);
+        }
+        let (during, mut is_told) = (Arc::downgrade(&lab), false);
+        lab.meanwhile(move |step| {
+            let Some(lab) = during.upgrade() else { return };
+            if step == at_step && !std::mem::replace(&mut is_told, true) {
+                told(&lab, &at(1, 1, "images/1.jpg"));
+            }
+        });
+        for _ in 0..3 {
+            documents.turn(LINGER).unwrap();
+        }
+        assert_eq!(bundles(&lab), [1, 3], "{at_step:?}");
+        assert_eq!(lab.open_identical(&[], "both").unchanged, 0);
+    }
+}
+
+#[test]
+fn a_unit_that_fills_rows_of_the_catalogue_goes_on_arriving_file_by_file() {
+    const PAGES: u64 = 6000;
+    let lab = Lab::new();
+    for page in 0..PAGES {
+        write(&lab, &format!("page {page:040}.jpg"));
+    }
+    let mut intake = lab.boot().unwrap();
+    round(&lab, &mut intake);
+    assert_eq!(bundles(&lab), [PAGES]);
+    // what still changes does not hold back the rest, as it would in a unit of fewer files
+    write(&lab, "late.xml");
+    let growing = lab.at(&at(1, 1, "journal.log"));
+    std::fs::write(&growing, b"0").unwrap();
+    let lines = AtomicU32::new(0);
+    lab.meanwhile(move |step| {
+        if step == Step::Waiting {
+            let lines = lines.fetch_add(1, Ordering::SeqCst);
+            std::fs::write(&growing, vec![b'x'; lines as usize + 2]).unwrap();
+        }
+    });
+    round(&lab, &mut intake);
+    assert_eq!(bundles(&lab), [PAGES, 1]);
+    lab.meanwhile(|_| {});
+    lab.rounds(&mut intake, 2).unwrap();
+    assert_eq!(bundles(&lab), [PAGES, 1, 1]);
+    assert_eq!(lab.open_identical(&[], "many pages").unchanged, 0);
 }
