@@ -6,8 +6,8 @@ use bundle::CONTENT_LIMIT_BYTES;
 use collector::roles::intake::hints::Origin;
 use collector::roles::intake::world::{Step, World};
 use intake_lab::{Box1, Lab, QUIET, Walker1};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const TYPE: &str = "ext/000/000/0000001/20240401/DOC-01";
@@ -370,21 +370,28 @@ fn a_word_about_one_folder_of_a_unit_brings_all_that_is_new_in_it_together() {
     write(&lab, "main.xml");
     write(&lab, "images/1.jpg");
     let mut documents = settled(&lab);
-    let (during, mut is_told) = (Arc::downgrade(&lab), false);
+    let took = Arc::new(Mutex::new(Duration::ZERO));
+    let (during, measured, mut said) = (Arc::downgrade(&lab), Arc::clone(&took), None);
     lab.meanwhile(move |step| {
         let Some(lab) = during.upgrade() else { return };
+        let now = lab.outside.uptime();
         // between two walks
-        if step == Step::Waiting && walks(&lab) == 2 && !is_told {
-            is_told = true;
+        if step == Step::Waiting && walks(&lab) == 2 && said.is_none() {
+            said = Some(now);
             for file in ["images/2.jpg", "enclosed/deep/a.txt", "late.xml"] {
                 write(&lab, file);
             }
             told(&lab, &at(1, 1, "images/2.jpg"));
         }
+        if let Some(said) = said.filter(|_| step == Step::Committed) {
+            *measured.lock().unwrap() = now - said;
+        }
     });
     documents.turn(60 * LINGER).unwrap();
     assert_eq!(walks(&lab), 2);
     assert_eq!(bundles(&lab), [2, 3]);
+    let took = *took.lock().unwrap();
+    assert!(took < 2 * QUIET, "in one look, not in {took:?}");
     assert_eq!(lab.open_identical(&[], "told").unchanged, 0);
 }
 
