@@ -4,6 +4,7 @@
 
 use super::{Depth, Outcome, SEED, SMALL_STORE, must};
 use crate::Inputs;
+use crate::events::Event;
 use crate::limits::DELIVERY;
 use crate::machine::LinkState;
 use crate::rig::{Lab, LabError, Setting};
@@ -19,6 +20,7 @@ const FREE_MIB: u64 = 64 + 22;
 const DOCUMENT_BYTES: usize = 4 << 20;
 /// More than fit.
 const DOCUMENTS: u64 = 6;
+const PAUSED: &str = "collecting-paused";
 
 pub fn story(inputs: &Inputs, _: Depth) -> Result<Outcome, LabError> {
     let disk = inputs.target.join("lab").join("full-state-disk.raw");
@@ -39,26 +41,22 @@ pub fn story(inputs: &Inputs, _: Depth) -> Result<Outcome, LabError> {
     lab.wait_for(DELIVERY, "sealed")?;
 
     let mut paused = None;
+    lab.collector.mark();
     for number in 1..=DOCUMENTS {
-        lab.collector.mark();
         let path = Path::new(SHARE).join(format!("ext/scan-{number}.bin"));
         lab.hospital
             .agent
             .write(&path, &incompressible(number))
             .map_err(LabError::Agent)?;
-        let next = lab
-            .collector
-            .wait_for_one_of(DELIVERY, &["collecting-paused", "sealed"])
-            .map_err(LabError::Wait)?;
-        if next.name == "collecting-paused" {
-            paused = Some(next);
+        paused = paused_or_sealed(&lab, number)?;
+        if paused.is_some() {
             break;
         }
     }
-    let Some(paused) = paused else {
-        return Err(LabError::Untrue(
-            "all documents fitted, so nothing was shown".to_owned(),
-        ));
+    // a bundle of the first walk may have been taken for a document's
+    let paused = match paused {
+        Some(paused) => paused,
+        None => lab.wait_for(DELIVERY, PAUSED)?,
     };
     let reason = paused.text("reason");
     must(reason.contains("room"), || {
@@ -69,6 +67,23 @@ pub fn story(inputs: &Inputs, _: Depth) -> Result<Outcome, LabError> {
     lab.wait_for(DELIVERY, "collecting-resumed")?;
     lab.wait_until_restored()?;
     Ok(Outcome::Passed)
+}
+
+/// Waits until the box has paused, or has sealed so many bundles since the mark.
+fn paused_or_sealed(lab: &Lab, bundles: u64) -> Result<Option<Event>, LabError> {
+    let (mut sealed, mut paused) = (0, None);
+    let log = lab.collector.serial();
+    let what = format!("{PAUSED}, or {bundles} bundles sealed");
+    log.wait_for(lab.collector.since(), DELIVERY, &what, |line| {
+        let event = Event::in_line(line)?;
+        sealed += u64::from(event.name == "sealed");
+        if event.name == PAUSED {
+            paused = Some(event);
+        }
+        (paused.is_some() || sealed >= bundles).then_some(())
+    })
+    .map_err(LabError::Wait)?;
+    Ok(paused)
 }
 
 fn incompressible(number: u64) -> Vec<u8> {
