@@ -502,9 +502,8 @@ fn a_loss_waits_for_walks_over_its_own_source_and_for_a_missing_one_a_day() {
         let lab = filled();
         lab.line(Line::Down);
         let mut walkers = lab.boot().unwrap().into_walkers();
-        let period = PERIOD;
-        walkers[0].turn(period).unwrap();
-        walkers[2].turn(period).unwrap();
+        walkers[0].turn(PERIOD).unwrap();
+        walkers[2].turn(PERIOD).unwrap();
         assert_eq!(lab.outside.events("sealed").len(), 2);
         lab.rot(&bundle(2), |bytes| bytes[100] ^= 4);
         scrub(&lab);
@@ -516,17 +515,17 @@ fn a_loss_waits_for_walks_over_its_own_source_and_for_a_missing_one_a_day() {
         // the other source is not asked once
         let reported = || lab.outside.events("bundle-lost");
         for _ in 0..2 {
-            walkers[2].turn(period).unwrap();
+            walkers[2].turn(PERIOD).unwrap();
             assert!(reported().is_empty());
         }
         if is_missing {
             for _ in 0..5 {
-                walkers[2].turn(period).unwrap();
+                walkers[2].turn(PERIOD).unwrap();
             }
             assert!(reported().is_empty());
             lab.outside.pause(Duration::from_secs(86_400));
         }
-        walkers[2].turn(period).unwrap();
+        walkers[2].turn(PERIOD).unwrap();
         assert_eq!(reported(), [json!({ "number": 2, "files": 1 })]);
     }
 }
