@@ -10,8 +10,8 @@ use crate::cache::Cache;
 use crate::{image, step};
 
 const LARGEST: u64 = 2_000_000;
-/// Parts of the largest store, in tenths.
-const TENTHS: [u64; 4] = [1, 2, 5, 10];
+/// Parts of the largest store, in twentieths: 0.2, 0.5, 1 and 2 million files.
+const TWENTIETHS: [u64; 4] = [2, 5, 10, 20];
 const RUNS: usize = 3;
 const PLOT: &str = "image/growth.svg";
 
@@ -24,8 +24,8 @@ struct Point {
 pub fn measure(cache: &Cache) -> Result<Comparison, Box<dyn Error>> {
     let largest = size(LARGEST)?;
     let (mut figures, mut points) = (Vec::new(), Vec::new());
-    for tenths in TENTHS {
-        let files = largest * tenths / 10;
+    for twentieths in TWENTIETHS {
+        let files = largest * twentieths / 20;
         let ground = Ground::new(cache, "growth")?;
         let (store, state) = if files == largest {
             let [store, state] = ground.collected(files)?;
