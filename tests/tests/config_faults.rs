@@ -391,6 +391,26 @@ fn options_that_exclude_each_other_are_refused() {
             "site.toml:93:10: key \"export\" of [[mount]] does not allow \"claims\", allowed: the absolute path of an NFS export as in \"/export/ssmix2\", without . and ..",
         ],
     );
+    changed(
+        "period-seconds = 300",
+        "period-seconds = 119",
+        &[
+            "site.toml:128:18: a period of 119 s does not hold a quiet time of 60 s, allowed: \"period-seconds\" of 120 or more, or a shorter \"quiet-seconds\"",
+        ],
+    );
+    let least = EXAMPLE.replace("period-seconds = 300", "period-seconds = 120");
+    assert!(check(&least, &FILES).is_ok());
+    // the usual period
+    let text = EXAMPLE.replace("period-seconds = 300", "");
+    assert_eq!(
+        faults(
+            &text.replace("quiet-seconds = 60", "quiet-seconds = 151"),
+            &FILES
+        ),
+        [
+            "site.toml:124:17: a period of 300 s does not hold a quiet time of 151 s, allowed: \"period-seconds\" of 302 or more, or a shorter \"quiet-seconds\""
+        ]
+    );
 }
 
 #[test]

@@ -47,6 +47,27 @@ pub(crate) fn compare(faults: &mut Collector<'_>, written: &Written) {
     for window in written.sending.iter().filter_map(|s| s.windows.as_ref()) {
         separate(faults, window);
     }
+    if let (Some(quiet), Some(period)) = (&written.quiet_seconds, &written.period_seconds) {
+        holds_two_looks(faults, quiet, period);
+    }
+}
+
+/// Looks begin half a period apart at the soonest, and the second look at a file comes the quiet time later.
+fn holds_two_looks(faults: &mut Collector<'_>, quiet: &At<u32>, period: &At<u32>) {
+    let least = 2 * quiet.value;
+    if period.value < least {
+        // one that is not written has its usual value, and stands where the section begins
+        let written = if period.span.start < quiet.span.start {
+            quiet
+        } else {
+            period
+        };
+        let message = format!(
+            "a period of {} s does not hold a quiet time of {} s, allowed: \"period-seconds\" of {least} or more, or a shorter \"quiet-seconds\"",
+            period.value, quiet.value
+        );
+        faults.fault(&written.span, message);
+    }
 }
 
 fn unique<'a>(faults: &mut Collector<'_>, what: &str, names: impl Iterator<Item = &'a At<String>>) {

@@ -159,10 +159,16 @@ impl Scene {
             ..Setting::default()
         };
         let mut lab = Lab::start(inputs, NAME, &setting)?;
-        let disc = SiteDisc::collecting(&lab.pki, ROOTS).with(
-            "quiet-seconds = 1",
-            &format!("quiet-seconds = {}", QUIET_MS / 1000),
-        );
+        let quiet_seconds = QUIET_MS / 1000;
+        let disc = SiteDisc::collecting(&lab.pki, ROOTS)
+            .with(
+                "quiet-seconds = 1",
+                &format!("quiet-seconds = {quiet_seconds}"),
+            )
+            .with(
+                "period-seconds = 2",
+                &format!("period-seconds = {}", 2 * quiet_seconds),
+            );
         lab.commission(&disc, "histories")?;
         lab.hospital
             .agent
