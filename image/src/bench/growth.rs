@@ -94,11 +94,17 @@ fn plot(points: &[Point]) -> String {
     );
     let x = |point: &Point| 60.0 + 520.0 * point.files as f64 / files;
     type Number = fn(&Point) -> f64;
-    let curves: [(&str, Number, f64, &str); 2] = [
-        ("#1f4e9c", |point| point.seconds, seconds, "s"),
-        ("#b02a2a", |point| point.resident_mib, memory * 2.0, "MiB"),
+    let curves: [(&str, Number, f64, usize, &str); 2] = [
+        ("#1f4e9c", |point| point.seconds, seconds, 2, "s"),
+        (
+            "#b02a2a",
+            |point| point.resident_mib,
+            memory * 2.0,
+            0,
+            "MiB",
+        ),
     ];
-    for (colour, number, top, unit) in curves {
+    for (colour, number, top, decimals, unit) in curves {
         let y = |point: &Point| 300.0 - 240.0 * number(point) / top;
         let line: Vec<String> = points
             .iter()
@@ -112,7 +118,7 @@ fn plot(points: &[Point]) -> String {
         for point in points {
             let _ = writeln!(
                 svg,
-                "<circle cx=\"{0:.1}\" cy=\"{1:.1}\" r=\"3\" fill=\"{colour}\"/><text x=\"{0:.1}\" y=\"{2:.1}\" fill=\"{colour}\" text-anchor=\"middle\">{3:.2} {unit}</text>",
+                "<circle cx=\"{0:.1}\" cy=\"{1:.1}\" r=\"3\" fill=\"{colour}\"/><text x=\"{0:.1}\" y=\"{2:.1}\" fill=\"{colour}\" text-anchor=\"middle\">{3:.decimals$} {unit}</text>",
                 x(point),
                 y(point),
                 y(point) - 8.0,
