@@ -147,12 +147,12 @@ fn a_feed_tells_about_a_standardized_source_and_only_a_transaction_storage_is_on
         (
             "ssmix2-extended",
             "standardized",
-            "site.toml:106:11: key \"feed-of\" has no use here, allowed: only with kind \"ssmix2-transaction\"",
+            "site.toml:107:11: key \"feed-of\" has no use here, allowed: only with kind \"ssmix2-transaction\"",
         ),
         (
             "ssmix2-transaction",
             "dpc",
-            "site.toml:106:11: there is no source \"dpc\" of kind \"ssmix2-standardized\", allowed: standardized",
+            "site.toml:107:11: there is no source \"dpc\" of kind \"ssmix2-standardized\", allowed: standardized",
         ),
     ] {
         let faults = checked(kind, of).expect_err("the configuration is accepted");

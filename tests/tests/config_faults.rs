@@ -113,7 +113,7 @@ fn an_unknown_a_missing_or_a_mistyped_key_is_named_with_what_is_allowed() {
         "quiet-seconds = 60",
         "quiet-seconds = 1e3",
         &[
-            "site.toml:124:17: key \"quiet-seconds\" of [collection] does not allow a float, allowed: a whole number from 1 to 86400",
+            "site.toml:125:17: key \"quiet-seconds\" of [collection] does not allow a float, allowed: a whole number from 1 to 86400",
         ],
     );
     changed(
@@ -127,7 +127,7 @@ fn an_unknown_a_missing_or_a_mistyped_key_is_named_with_what_is_allowed() {
         "kind = \"ssmix2-extended\"",
         "kind = \"extended\"",
         &[
-            "site.toml:105:8: key \"kind\" of [[source]] does not allow \"extended\", allowed: \"ssmix2-standardized\", \"ssmix2-extended\", \"ssmix2-transaction\", \"dpc\" or \"receipt\"",
+            "site.toml:106:8: key \"kind\" of [[source]] does not allow \"extended\", allowed: \"ssmix2-standardized\", \"ssmix2-extended\", \"ssmix2-transaction\", \"dpc\" or \"receipt\"",
         ],
     );
     changed(
@@ -162,7 +162,7 @@ fn a_text_that_is_no_toml_is_reported_with_all_its_breaks() {
     changed(
         "quiet-seconds = 60",
         "quiet-seconds = 60\nquiet-seconds = 70",
-        &["site.toml:125:1: this is not TOML: duplicate key, allowed: TOML 1.0 as in the example"],
+        &["site.toml:126:1: this is not TOML: duplicate key, allowed: TOML 1.0 as in the example"],
     );
     changed(
         "share = \"ssmix2\"",
@@ -318,8 +318,8 @@ fn a_name_must_be_unique_and_what_it_refers_to_must_exist() {
         "name = \"emr\"",
         &[
             "site.toml:89:8: mount name \"emr\" stands twice, allowed: each once",
-            "site.toml:112:9: there is no mount \"claims\", allowed: emr",
-            "site.toml:118:9: there is no mount \"claims\", allowed: emr",
+            "site.toml:113:9: there is no mount \"claims\", allowed: emr",
+            "site.toml:119:9: there is no mount \"claims\", allowed: emr",
         ],
     );
     changed(
@@ -332,20 +332,20 @@ fn a_name_must_be_unique_and_what_it_refers_to_must_exist() {
     changed(
         "name = \"extended\"",
         "name = \"standardized\"",
-        &["site.toml:104:8: source name \"standardized\" stands twice, allowed: each once"],
+        &["site.toml:105:8: source name \"standardized\" stands twice, allowed: each once"],
     );
     changed(
         "path = \"extended\"",
         "path = \"standardized/inner\"",
         &[
-            "site.toml:107:8: this path and that of \"standardized\" lie inside each other, allowed: separate folders",
+            "site.toml:108:8: this path and that of \"standardized\" lie inside each other, allowed: separate folders",
         ],
     );
     changed(
         "path = \"extended\"",
         "path = \"../extended\"",
         &[
-            "site.toml:107:8: key \"path\" of [[source]] does not allow \"../extended\", allowed: a path below the mount as in \"SSMIX2/standardized\", or \"\" for the mount itself",
+            "site.toml:108:8: key \"path\" of [[source]] does not allow \"../extended\", allowed: a path below the mount as in \"SSMIX2/standardized\", or \"\" for the mount itself",
         ],
     );
 }
@@ -395,7 +395,7 @@ fn options_that_exclude_each_other_are_refused() {
         "period-seconds = 300",
         "period-seconds = 119",
         &[
-            "site.toml:128:18: a period of 119 s does not hold a quiet time of 60 s, allowed: \"period-seconds\" of 120 or more, or a shorter \"quiet-seconds\"",
+            "site.toml:129:18: a period of 119 s does not hold a quiet time of 60 s, allowed: \"period-seconds\" of 120 or more, or a shorter \"quiet-seconds\"",
         ],
     );
     let least = EXAMPLE.replace("period-seconds = 300", "period-seconds = 120");
@@ -408,7 +408,7 @@ fn options_that_exclude_each_other_are_refused() {
             &FILES
         ),
         [
-            "site.toml:124:17: a period of 300 s does not hold a quiet time of 151 s, allowed: \"period-seconds\" of 302 or more, or a shorter \"quiet-seconds\""
+            "site.toml:125:17: a period of 300 s does not hold a quiet time of 151 s, allowed: \"period-seconds\" of 302 or more, or a shorter \"quiet-seconds\""
         ]
     );
 }

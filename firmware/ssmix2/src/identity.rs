@@ -28,7 +28,7 @@ impl Identity<'_> {
     }
 }
 
-/// Identity of the file at a path relative to its root.
+/// Identity of the file at a path relative to its root, or to the folder above that.
 ///
 /// DPC, receipt and transaction files have no flag: they are the same while their path is, and their versions differ in
 /// digest.
@@ -36,7 +36,8 @@ pub fn identity(store: Store, path: &[u8]) -> Identity<'_> {
     let flagged = match store {
         Store::Standardized => path.len(),
         Store::Extended => {
-            let end = object_length(path);
+            let below = crate::below_root(store, path);
+            let end = path.len() - below.len() + object_length(below);
             if end == path.len() {
                 path.len() - crate::file_name(path).len()
                     + without_extension(crate::file_name(path)).len()
@@ -82,7 +83,8 @@ pub fn content_folder(store: Store, folder: &[u8]) -> Option<&[u8]> {
         }
         end += 1;
     }
-    content_length(folder).map(|length| &folder[..length])
+    let below = crate::below_root(store, folder);
+    content_length(below).map(|length| &folder[..folder.len() - below.len() + length])
 }
 
 #[cfg(test)]
@@ -103,6 +105,8 @@ mod tests {
         let of = |path| identity(Store::Extended, path);
         assert!(of(one.as_bytes()).is_same(&of(two.as_bytes())));
         assert!(!of(one.as_bytes()).is_same(&of(other.as_bytes())));
+        let [deep_one, deep_two] = [&one, &two].map(|path| format!("1319999999/{path}"));
+        assert!(of(deep_one.as_bytes()).is_same(&of(deep_two.as_bytes())));
         let unit = |path| unit(Store::Extended, path);
         assert_eq!(unit(one.as_bytes()), unit(other.as_bytes()));
         assert_eq!(
@@ -125,8 +129,11 @@ mod tests {
         // a root above the facilities, and a name without a flag
         let deeper = format!("1319999999/{unit}");
         assert_eq!(of(&format!("{deeper}/images")), Some(deeper));
-        let unflagged = format!("{ABOVE}/letters");
-        assert_eq!(of(&format!("{unflagged}/2023")), Some(unflagged));
+        for above in [ABOVE.to_owned(), format!("1319999999_2023/{ABOVE}")] {
+            let unflagged = format!("{above}/letters");
+            assert_eq!(of(&format!("{unflagged}/2023")), Some(unflagged));
+            assert_eq!(of(&above), None);
+        }
         assert_eq!(content_folder(Store::Standardized, unit.as_bytes()), None);
     }
 

@@ -7,7 +7,7 @@
 //! 2. Names are raw bytes. They are never transcoded, and never part of an error, a count or a `Debug` output.
 //! 3. The identity of an object is its name without the condition flag ([`Identity`]); the flag is always the last
 //!    field, whatever the number of fields.
-//! 4. What is read can be rendered again, byte for byte.
+//! 4. What is read can be rendered again, byte for byte, from below its root on.
 //!
 //! Sources: JAMI SS-MIX2 standardized storage specification 1.2g and extended storage guideline 1.2c in the wording of
 //! the NHO support documents; deviations as found in public samples (15-digit time stamps, 13-digit order numbers,
@@ -52,8 +52,25 @@ pub enum Named<'a> {
     Unknown,
 }
 
-/// Reads one file's path (components joined by `/`, relative to its root).
+/// A path without the root folder that it begins with, if it does: a source may be the folder above the roots, so that a
+/// root that is begun next year is in it. A root is named by the ten digits of the facility (医療施設ID), and by what tells
+/// the roots of one facility apart; the folders of patients that lie in it have names of three characters.
+pub fn below_root(store: Store, path: &[u8]) -> &[u8] {
+    let named = path.iter().position(|&byte| byte == b'/');
+    let is_root = |name: &[u8]| {
+        name.get(..10).is_some_and(|digits| is_digits(digits, 10))
+            && name.get(10).is_none_or(|next| !next.is_ascii_digit())
+    };
+    match (store, named) {
+        (Store::Dpc | Store::Receipt, _) | (_, None) => path,
+        (_, Some(end)) if is_root(&path[..end]) => &path[end + 1..],
+        (_, Some(_)) => path,
+    }
+}
+
+/// Reads one file's path (components joined by `/`), relative to its root or to the folder above that.
 pub fn read(store: Store, path: &[u8]) -> (Named<'_>, Deviations) {
+    let path = below_root(store, path);
     fn named<'a, T>(
         (object, found): (Option<T>, Deviations),
         name: impl FnOnce(T) -> Named<'a>,
@@ -69,8 +86,8 @@ pub fn read(store: Store, path: &[u8]) -> (Named<'_>, Deviations) {
     }
 }
 
-/// Looks at one file's path (components joined by `/`, relative to its root) and says in what it deviates from the
-/// layout of its store. An empty set means: as the specification has it.
+/// Looks at one file's path as [`read`] does and says in what it deviates from the layout of its store. An empty set means:
+/// as the specification has it.
 pub fn deviations(store: Store, path: &[u8]) -> Deviations {
     read(store, path).1
 }
@@ -87,4 +104,35 @@ pub(crate) fn folder(path: &[u8]) -> &[u8] {
 
 pub(crate) fn is_digits(field: &[u8], count: usize) -> bool {
     field.len() == count && field.iter().all(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_from_above_the_roots_is_read_from_below_its_root() {
+        let record =
+            b"999/901/9999013/-/ADT-00/9999013_-_ADT-00_999999999999999_20111220224447339_-_1";
+        let content = b"123/456/1234567890/20231205/^^^11506-3^^LN/\
+            1234567890_20231205_11506-3_000000000000001_20231205112233000_200_1/main.xml";
+        let log = b"2024/TR_20240101000000000_00001.DAT";
+        for (store, path) in [
+            (Store::Standardized, &record[..]),
+            (Store::Extended, content),
+            (Store::Transaction, log),
+        ] {
+            assert!(deviations(store, path).is_empty());
+            for root in ["1319999999", "1319999999_2024", "1319999999-2"] {
+                let path = [root.as_bytes(), b"/", path].concat();
+                assert!(deviations(store, &path).is_empty(), "{root}");
+            }
+            for other in ["131999999", "13199999990", "backup"] {
+                let path = [other.as_bytes(), b"/", path].concat();
+                assert!(!deviations(store, &path).is_empty(), "{other}");
+            }
+        }
+        let claims = b"1319999999/RECEIPTC.UKE";
+        assert_eq!(below_root(Store::Receipt, claims), claims);
+    }
 }

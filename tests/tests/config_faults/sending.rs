@@ -10,40 +10,40 @@ fn each_fault_of_the_sending_table_is_named_with_what_is_allowed() {
         "most-kilobytes-per-second = 2000",
         "most-kilobytes-per-second = 15",
         &[
-            "site.toml:148:29: key \"most-kilobytes-per-second\" of [sending] does not allow 15, allowed: a whole number from 16 to 1000000",
+            "site.toml:149:29: key \"most-kilobytes-per-second\" of [sending] does not allow 15, allowed: a whole number from 16 to 1000000",
         ],
     );
     changed(
         "\"12:00-13:00\"",
         "\"12:00-12:00\"",
         &[
-            "site.toml:151:27: key \"windows\" of [sending] does not allow \"12:00-12:00\", allowed: a part of the day as in \"19:00-06:30\", from 00:00 to 24:00, not empty; the end may be on the next day",
+            "site.toml:152:27: key \"windows\" of [sending] does not allow \"12:00-12:00\", allowed: a part of the day as in \"19:00-06:30\", from 00:00 to 24:00, not empty; the end may be on the next day",
         ],
     );
     changed(
         "\"12:00-13:00\"",
         "\"06:29-13:00\"",
-        &["site.toml:151:27: this window overlaps an earlier one, allowed: windows that are apart"],
+        &["site.toml:152:27: this window overlaps an earlier one, allowed: windows that are apart"],
     );
     changed(
         "windows = [\"19:00-06:30\", \"12:00-13:00\"]\n",
         "",
         &[
-            "site.toml:153:1: key \"utc-offset\" of [sending] has no use, allowed: only with windows",
+            "site.toml:154:1: key \"utc-offset\" of [sending] has no use, allowed: only with windows",
         ],
     );
     changed(
         "utc-offset = \"+09:00\"",
         "utc-offset = \"JST\"",
         &[
-            "site.toml:154:14: key \"utc-offset\" of [sending] does not allow \"JST\", allowed: hours and minutes from UTC as in \"+09:00\", from -12:00 to +14:00 in quarters of an hour",
+            "site.toml:155:14: key \"utc-offset\" of [sending] does not allow \"JST\", allowed: hours and minutes from UTC as in \"+09:00\", from -12:00 to +14:00 in quarters of an hour",
         ],
     );
     changed(
         "order = \"oldest-first\"",
         "order = \"random\"",
         &[
-            "site.toml:156:9: key \"order\" of [sending] does not allow \"random\", allowed: \"oldest-first\" or \"newest-first\"",
+            "site.toml:157:9: key \"order\" of [sending] does not allow \"random\", allowed: \"oldest-first\" or \"newest-first\"",
         ],
     );
 }
@@ -62,7 +62,7 @@ fn all_faults_of_the_sending_table_come_at_once() {
         .iter()
         .filter_map(|line| line.split(':').nth(1).map(str::to_owned))
         .collect();
-    assert_eq!(lines, ["148", "151", "154", "156"]);
+    assert_eq!(lines, ["149", "152", "155", "157"]);
 }
 
 #[test]
