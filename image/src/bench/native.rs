@@ -23,6 +23,7 @@ impl Workplace {
     pub fn new(name: &str) -> Result<Workplace, Box<dyn Error>> {
         let path = image::target().join("bench").join(format!("{name}.work"));
         if path.exists() {
+            step::say("bench", "removes what an earlier run has left");
             fs::remove_dir_all(&path)?;
         }
         fs::create_dir_all(&path)?;
@@ -37,6 +38,8 @@ impl Workplace {
 
 impl Drop for Workplace {
     fn drop(&mut self) {
+        // minutes for millions of files
+        step::say("bench", "removes its working folder");
         if let Err(error) = fs::remove_dir_all(&self.0) {
             step::say(
                 "bench",
