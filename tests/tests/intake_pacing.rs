@@ -272,6 +272,18 @@ fn a_mass_of_rewritten_files_is_taken_in_daily_quotas_newest_first_and_today_com
     lab.rounds(&mut intake, 3).unwrap();
     let report = lab.open_identical(&[], "all");
     assert_eq!((report.files, report.replaced, report.unchanged), (0, 0, 0));
+    // once more, with the bytes that it has: nothing is sent, and no more is read in a day
+    let before = wards(&lab).rewritten;
+    lab.outside.pause(Duration::from_secs(31 * DAY_SECONDS));
+    write(b"rewritten");
+    for day in 1..=5 {
+        lab.rounds(&mut intake, 3).unwrap();
+        let read = wards(&lab).rewritten - before;
+        assert_eq!(read, (QUOTA * day).min(120), "day {day}");
+        lab.outside.pause(Duration::from_secs(DAY_SECONDS));
+    }
+    let report = lab.open_identical(&[], "the same");
+    assert_eq!((report.files, report.unchanged), (0, 0));
 }
 
 #[test]

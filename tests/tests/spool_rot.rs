@@ -86,6 +86,31 @@ fn a_rotten_bundle_is_told_once_and_its_files_are_collected_again_under_a_new_nu
 }
 
 #[test]
+fn what_was_written_again_with_the_same_bytes_since_is_collected_again_too() {
+    let lab = filled();
+    lab.line(Line::Down);
+    let mut intake = lab.boot().unwrap();
+    rounds(&lab, &mut intake, 1);
+    lab.write(&object(0, 1), b"order 0");
+    lab.write("dpc/EFn_123456789_2404.txt", b"month");
+    rounds(&lab, &mut intake, 1);
+    // known by another time than the bundle says
+    lab.write(&object(1, 1), b"order 1");
+    rounds(&lab, &mut intake, 1);
+    lab.rename(&object(1, 1), &object(1, 2));
+    rounds(&lab, &mut intake, 1);
+    assert_eq!(lab.shared().report().sources[0].rewritten, 2);
+    for number in 1..=lab.outside.events("sealed").len() as u64 {
+        lab.rot(&bundle(number), |bytes| bytes[100] ^= 4);
+    }
+    scrub(&lab);
+    rounds(&lab, &mut intake, 4);
+    lab.line(Line::Up);
+    let report = lab.open_with_losses(&[], "written again");
+    assert_eq!(report.files, 5);
+}
+
+#[test]
 fn what_the_hospital_has_changed_or_removed_since_is_not_made_up() {
     let lab = filled();
     let mut intake = lab.boot().unwrap();

@@ -152,6 +152,29 @@ impl Catalogue {
                 .and_then(|folder| folder.file(name).cloned())),
         }
     }
+
+    /// Notes the times of files that were written again with the content that is known. Where something else is known by now,
+    /// nothing happens.
+    pub fn rewritten(
+        &mut self,
+        root: Directory,
+        files: &[(Vec<u8>, Known)],
+    ) -> Result<(), CatalogueError> {
+        let transaction = self.connection.transaction()?;
+        let mut editor = Editor::new(&transaction, self.limit_bytes);
+        for (path, file) in files {
+            let content = (file.size_bytes, file.mark);
+            if editor
+                .known(root, path)?
+                .is_some_and(|known| (known.size_bytes, known.mark) == content)
+            {
+                editor.put(root, path, file.clone())?;
+            }
+        }
+        editor.flush()?;
+        drop(editor);
+        Ok(transaction.commit()?)
+    }
 }
 
 /// Where a path ends among the rows.

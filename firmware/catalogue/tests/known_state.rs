@@ -123,6 +123,40 @@ fn a_flag_change_moves_the_row_and_a_removal_takes_empty_directories_along() {
 }
 
 #[test]
+fn the_time_of_a_file_written_again_is_known_only_where_its_content_is_what_is_known() {
+    let lab = Lab::new();
+    let mut catalogue = lab.open();
+    let root = catalogue.source("wards").unwrap().root;
+    catalogue
+        .intend(intent(1), &[change(root, "a/x", Action::Added, 1)])
+        .unwrap();
+    catalogue.commit().unwrap();
+    let before = catalogue.file(root, b"a/x").unwrap().unwrap();
+    let later = |edit: fn(&mut catalogue::Known)| {
+        let mut known = before.clone();
+        known.mtime_ns += 1;
+        edit(&mut known);
+        (b"a/x".to_vec(), known)
+    };
+    let others = [
+        later(|known| known.mark[15] ^= 1),
+        later(|known| known.size_bytes += 1),
+        (b"a/y".to_vec(), before.clone()),
+    ];
+    catalogue.rewritten(root, &others).unwrap();
+    assert!(catalogue.file(root, b"a/x").unwrap().as_ref() == Some(&before));
+    assert!(catalogue.file(root, b"a/y").unwrap().is_none());
+    let same = later(|_| {});
+    catalogue
+        .rewritten(root, std::slice::from_ref(&same))
+        .unwrap();
+    drop(catalogue);
+    let catalogue = lab.open();
+    assert!(catalogue.file(root, b"a/x").unwrap() == Some(same.1));
+    assert_eq!(catalogue.files_of(root).unwrap(), 1);
+}
+
+#[test]
 fn parts_are_remembered_until_the_whole_file_is_sent() {
     let lab = Lab::new();
     let mut catalogue = lab.open();

@@ -2,7 +2,8 @@
 //!
 //! 1. A delivered version stood at its path for at least the quiet time; a receipt file that was not whole, or an empty
 //!    file, for five times of it. So nothing half-written is delivered: slow writers pause for less than the quiet time.
-//! 2. A version's bytes are delivered at most as often as they were written; a rename delivers no bytes.
+//! 2. A version's bytes are delivered at most as often as they were written, and not where the data centre has them; a rename
+//!    delivers no bytes.
 //! 3. After a round that went through and began with a walk's beginning, with a source that was there, whatever stood unchanged from before the round to
 //!    its end is what the data centre knows; of a content folder, if all of it stood.
 //! 4. A removal or a change of flag is never told of a file that was there all the time, nor of one that was never delivered,
@@ -282,6 +283,9 @@ fn apply(
     let wrong = |what: &str| Err(format!("bundle {}: {what}: {}", entry.bundle, show(place)));
     let digest = match &entry.told {
         Told::Body(digest) => {
+            if known.get(place) == Some(digest) {
+                return wrong("bytes that are known already");
+            }
             let count = bodies.entry(*digest).or_insert((0, place.clone()));
             (count.0, count.1) = (count.0 + 1, place.clone());
             *digest

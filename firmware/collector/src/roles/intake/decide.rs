@@ -6,7 +6,10 @@ use catalogue::{Difference, Known, Mark, Seen, diff};
 #[derive(Clone, PartialEq, Eq)]
 pub enum Why {
     Added,
-    Changed,
+    /// Of a file of the same size: the mark of the known content, which it may have still.
+    Changed {
+        mark: Option<Mark>,
+    },
     /// It seems to be the known file at `origin` under another flag; its digest must begin so.
     FlagChanged {
         origin: Vec<u8>,
@@ -46,10 +49,17 @@ pub fn decide(path: &[u8], known: &[Known], twin: Option<Twin<'_>>, seen: &[Seen
                 seen,
                 why: Why::Added,
             }),
-            Difference::Changed { seen, .. } => decision.candidates.push(Candidate {
-                seen,
-                why: Why::Changed,
-            }),
+            Difference::Changed {
+                known: before,
+                seen: place,
+            } => {
+                let same_size = known[before].size_bytes == seen[place].size_bytes;
+                let mark = same_size.then_some(known[before].mark);
+                decision.candidates.push(Candidate {
+                    seen: place,
+                    why: Why::Changed { mark },
+                });
+            }
             Difference::FlagChanged {
                 known: before,
                 seen,

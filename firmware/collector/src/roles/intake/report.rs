@@ -58,6 +58,8 @@ pub struct SourceReport {
     pub unsettled: u64,
     /// Files whose path no bundle can hold, in the last walk.
     pub unnameable: u64,
+    /// Files that were written again with the content that is known, and are not sent again.
+    pub rewritten: u64,
     /// Folders with old files that were left for another day in the last walk, since the daily quota is used up.
     pub deferred: u64,
     /// Folders listed in the last walk.
@@ -172,7 +174,7 @@ impl SourceReport {
             "name": self.name, "state": state, "suspicious": self.suspicious, "files": self.files,
             "whole_walks": self.whole_walks, "deviations": deviations, "ignored": self.ignored,
             "alien": self.alien, "unreadable": self.unreadable, "unsettled": self.unsettled,
-            "unnameable": self.unnameable, "deferred": self.deferred, "listed": self.listed, "times": self.times.word(),
+            "unnameable": self.unnameable, "rewritten": self.rewritten, "deferred": self.deferred, "listed": self.listed, "times": self.times.word(),
         })
     }
 }

@@ -8,7 +8,7 @@
 //!    back far enough; one that no longer holds is withdrawn.
 //! 3. A listing that changed under an unchanged time, asked for anew from the server, is a lie and counted as such.
 
-use super::decide::{Decision, Twin, decide, join, renamed};
+use super::decide::{Decision, Twin, Why, decide, join, renamed};
 use super::hints::follow::Interruption;
 use super::looks::{Again, FolderLook, Print, print};
 use super::pacing::{Pace, Policy, Scope};
@@ -501,7 +501,7 @@ impl<W: World> Scan<'_, W> {
             && fresh == 0
             && candidates
                 .iter()
-                .all(|candidate| candidate.why == super::decide::Why::Changed);
+                .all(|candidate| matches!(candidate.why, Why::Changed { .. }));
         let exact = same_names
             && candidates.is_empty()
             && names.last.is_none()

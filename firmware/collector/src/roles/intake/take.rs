@@ -1,5 +1,5 @@
 //! The second look: reading what it finds as the first one did into the bundle in the making, whole, in parts, or as a
-//! change of flag; and concluding removals.
+//! change of flag; and concluding removals. What was written again with the bytes that are known is told by nothing.
 
 use super::collection::{PATIENCE_FACTOR, Pushed, lock};
 use super::decide::{Twin, Why, decide, join};
@@ -12,8 +12,8 @@ use super::share::{self, OpenFile, ReadFault, Reading, Root, Trouble};
 use super::units::{Gathering, Told};
 use super::walk::Walker;
 use super::world::{Step, World};
-use bundle::{Body, Entry, Event, Hasher, PART_LIMIT_BYTES, Part, Signer, VersionId};
-use catalogue::{Action, Change, Depth, Directory, Seen, Standing, Subtree};
+use bundle::{Body, Digest, Entry, Event, Hasher, PART_LIMIT_BYTES, Part, Signer, VersionId};
+use catalogue::{Action, Change, Depth, Directory, Known, Mark, Seen, Standing, Subtree};
 use site::SourceKind;
 use spool::Disk;
 use ssmix2::content_folder;
@@ -22,6 +22,9 @@ use std::os::fd::OwnedFd;
 /// Removals concluded together. The share is looked at again after each such number, before they go into a bundle.
 const REMOVALS: usize = 256;
 
+/// Files written again with the content that is known, of which the catalogue is told together.
+const REWRITTEN: usize = 1024;
+
 /// A file on its way into a bundle.
 struct Taking<'a> {
     path: Vec<u8>,
@@ -29,6 +32,8 @@ struct Taking<'a> {
     file: OpenFile,
     /// The name is known with another version.
     changed: bool,
+    /// The mark of that version, where it has the same size.
+    mark: Option<Mark>,
 }
 
 impl Taking<'_> {
@@ -83,7 +88,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         let before = std::mem::replace(&mut self.place, place.walk.clone());
         let looked = self.look_at(place);
         self.place = before;
-        looked
+        looked.and_then(|()| self.know_rewritten())
     }
 
     fn look_at(&mut self, place: &Place) -> Result<(), IntakeError> {
@@ -98,6 +103,9 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         };
         for looks in place.folders.chunk_by(is_same) {
             let as_of = self.as_of;
+            if self.rewritten.len() >= REWRITTEN {
+                self.know_rewritten()?;
+            }
             self.attend()?;
             if self.as_of != as_of {
                 caches = Caches::default();
@@ -244,7 +252,10 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         // only while the share is asked: the lock of the core may wait for room
         self.pulse().begin(source, self.world.uptime());
         let file = OpenFile::open(folder, seen, reading)?;
-        let mut changed = why == Why::Changed;
+        let (mut changed, mut before) = (false, None);
+        if let Why::Changed { mark } = why {
+            (changed, before) = (true, mark);
+        }
         if let Why::FlagChanged { origin, mark } = why {
             // the same size and time might still be another content
             let sha256 = file.digest(&mut reads.buffer)?;
@@ -267,13 +278,13 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
                 };
                 return self.push(&entry, change);
             }
-            changed = false;
         }
         let taking = Taking {
             path,
             seen,
             file,
             changed,
+            mark: before,
         };
         if seen.size_bytes > PART_LIMIT_BYTES {
             self.take_parts(&taking, reads)
@@ -301,7 +312,43 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
         if !self.is_whole_receipt(path, buffer) && !self.patience_is_over(folder_path, seen) {
             return Err(ReadFault::Changed.into());
         }
+        if let Some(mark) = taking
+            .mark
+            .filter(|mark| *mark == catalogue::mark(&Digest::of(buffer).0))
+        {
+            self.note_rewritten(taking, mark);
+            return Ok(());
+        }
         self.deliver(taking, reads, None)
+    }
+
+    /// Takes note of a file that was written again with the content that is known: nothing is to be told. It was read all the
+    /// same, and is counted by the quota. One that came in parts is sent again: by its size and time the catalogue tells which
+    /// known file the parts in a bundle are of, when that bundle rots.
+    fn note_rewritten(&mut self, taking: &Taking<'_>, mark: Mark) {
+        let Taking { path, seen, .. } = taking;
+        let known = Known {
+            name: seen.name.clone(),
+            size_bytes: seen.size_bytes,
+            mtime_ns: seen.mtime_ns,
+            mark,
+        };
+        self.rewritten.push((path.clone(), known));
+        self.shared.report().sources[self.source].rewritten += 1;
+        if !self.is_recent(path) {
+            self.count_old();
+        }
+    }
+
+    /// Makes the times known of what was written again. Where a cut comes first, it is read once more.
+    fn know_rewritten(&mut self) -> Result<(), IntakeError> {
+        if !self.rewritten.is_empty() {
+            lock(&self.core)
+                .catalogue
+                .rewritten(self.root, &self.rewritten)?;
+            self.rewritten.clear();
+        }
+        Ok(())
     }
 
     /// Puts what was read, a file or a part of one, to where it goes. With a part comes the digest of the file so far.

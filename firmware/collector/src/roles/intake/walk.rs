@@ -31,7 +31,7 @@ use super::report::SourceState;
 use super::share::{Buffer, Root};
 use super::world::World;
 use bundle::Signer;
-use catalogue::{Directory, Honesty};
+use catalogue::{Directory, Honesty, Known};
 use spool::Disk;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -62,6 +62,8 @@ pub struct Walker<W, D, S> {
     pub(super) place: Option<Vec<u8>>,
     /// [`Core::as_of`] when what the second look goes by was read.
     pub(super) as_of: AsOf,
+    /// Files that were written again with the content that is known, until the catalogue has their times.
+    pub(super) rewritten: Vec<(Vec<u8>, Known)>,
     /// The walk has left something, which stays due.
     pub(super) kept_due: bool,
     pub(super) names: Buffer,
@@ -102,6 +104,7 @@ impl<W: World + Sync + Clone, D: Disk, S: Signer> Walker<W, D, S> {
             quota: Allowance::new(settings.pacing.daily_quota, known.quota),
             place: None,
             as_of: AsOf::default(),
+            rewritten: Vec::new(),
             kept_due: false,
             names: Buffer::new(),
             pace: Pace::new(settings.pacing.requests_per_second),
