@@ -73,6 +73,10 @@ pub fn carry_out(
         Action::Deed { at_ms, deed } => answer = lived(alive()?.act(*at_ms, deed)?),
         Action::Hide { root, empty } => answer = lived(alive()?.hide(root, *empty)?),
         Action::Show { root } => answer = lived(alive()?.show(root)?),
+        Action::Delegations => {
+            let count = delegations()?;
+            answer = Answer::Delegations { count };
+        }
         Action::Rest => answer = lived(alive()?.rest()?),
         Action::Truth => {
             let (at_ms, marks) = alive()?.truth()?;
@@ -97,6 +101,24 @@ fn write(path: &Path, renamed_from: Option<&Path>, content: &[u8]) -> Result<(),
         None => fs::write(path, content)?,
     }
     Ok(())
+}
+
+/// As the NFS server of the kernel counts.
+fn delegations() -> Result<u64, Box<dyn Error>> {
+    let mut count = 0;
+    for client in fs::read_dir("/proc/fs/nfsd/clients")? {
+        let states = fs::read_to_string(client?.path().join("states"))?;
+        let held = states.lines().filter(|line| line.contains("type: deleg"));
+        count += held.count() as u64;
+    }
+    // calls by operation after their number; operation 8 is DELEGRETURN (RFC 7530)
+    let calls = fs::read_to_string("/proc/net/rpc/nfsd")?;
+    let returned = calls
+        .lines()
+        .find_map(|line| line.strip_prefix("proc4ops "))
+        .and_then(|line| line.split(' ').nth(1 + 8))
+        .ok_or("the NFS server counts no calls")?;
+    Ok(count + returned.parse::<u64>()?)
 }
 
 /// The plain files of one folder. What is being written has a name with a dot in front.

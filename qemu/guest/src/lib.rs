@@ -102,6 +102,8 @@ pub enum Action {
     Rest,
     /// Answers with what every file was at which time: a list of [`hospital::live::Mark`].
     Truth,
+    /// Answers with how many delegations clients of the NFS server hold, or have given back since the guest started.
+    Delegations,
 }
 
 /// Where a hospital lives.
@@ -157,6 +159,9 @@ pub enum Answer {
     /// When the living hospital had done it, in milliseconds since it began.
     Lived {
         at_ms: u64,
+    },
+    Delegations {
+        count: u64,
     },
 }
 

@@ -137,6 +137,9 @@ fn live(
             chapter.title,
             rest.at_ms / 1000
         );
+        if rests.is_empty() {
+            scene.nobody_would_wait_for_the_box()?;
+        }
         rests.push(rest);
     }
     scene.judge(&rests)
@@ -269,6 +272,15 @@ impl Scene {
             bundle,
         };
         Ok((rest, comparison))
+    }
+
+    /// Whoever writes to a file of which the box has a delegation waits for the box, and for 90 s if it has gone.
+    fn nobody_would_wait_for_the_box(&mut self) -> Result<(), LabError> {
+        let answered = self.lab.hospital.agent.ask(&Action::Delegations, &[]);
+        let (answer, _) = answered.map_err(LabError::Agent)?;
+        must(answer == Answer::Delegations { count: 0 }, || {
+            format!("the NFS server has given delegations to the box: {answer:?}")
+        })
     }
 
     fn judge(&mut self, rests: &[Rest]) -> Result<(), LabError> {

@@ -430,16 +430,20 @@ impl From<Errno> for ReadFault {
     }
 }
 
+/// Opens a file of a share; there is no other place that does.
+pub fn open_file(folder: &OwnedFd, name: &[u8], reading: Reading) -> Result<OwnedFd, Errno> {
+    let mut flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    if reading == Reading::Direct {
+        flags |= OFlags::DIRECT;
+    }
+    rustix::fs::openat(folder, name, flags, Mode::empty())
+}
+
 impl OpenFile {
     pub fn open(folder: &OwnedFd, seen: &Seen, reading: Reading) -> Result<Self, ReadFault> {
-        let mut flags =
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        if reading == Reading::Direct {
-            flags |= OFlags::DIRECT;
-        }
-        let file = rustix::fs::openat(folder, seen.name.as_slice(), flags, Mode::empty())?;
         let open = Self {
-            file,
+            file: open_file(folder, &seen.name, reading)?,
             seen: seen.clone(),
         };
         open.check()?;

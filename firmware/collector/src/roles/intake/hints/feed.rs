@@ -8,7 +8,6 @@
 use super::super::decide::join;
 use super::super::share::{self, Buffer, Fresh, Names, Root, Trouble};
 use super::FOLDERS;
-use rustix::fs::{Mode, OFlags};
 use site::{Source, SourceKind};
 use ssmix2::transaction::{Header, headers};
 use std::collections::BTreeSet;
@@ -296,10 +295,11 @@ fn note(header: Option<&Header<'_>>, news: &mut News) {
 
 fn open(root: &Root, path: &[u8]) -> Result<OwnedFd, Trouble> {
     let (folder, name) = parted(path);
-    let folder = root.folder(folder)?;
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(&folder, name, flags, Mode::empty())?)
+    Ok(share::open_file(
+        &root.folder(folder)?,
+        name,
+        root.reading(),
+    )?)
 }
 
 fn size(file: &OwnedFd) -> Result<u64, Trouble> {
